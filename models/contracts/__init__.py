@@ -1,0 +1,1 @@
+"""Frozen types that cross every border. Nothing here computes, reads or writes."""

@@ -1,0 +1,192 @@
+"""What a product declares: its data, its trials, its gate, its serving. No behaviour.
+
+A field that only one product would set does not belong here: that product passes its own function.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from models.contracts.base import Frozen
+
+#: Columns that every feature table carries, whatever the product.
+#: ``event_id`` unique row key · ``tenant`` owner of the row · ``event_time`` when the prediction is
+#: asked for · ``known_time`` when the label became known · ``label`` 0 or 1 · ``judged`` whether
+#: the row may be used to judge a model (rows that are not judged may still teach).
+#: Boolean columns named ``slice_*`` are slices of the evaluation.
+EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME = "event_id", "tenant", "event_time", "known_time"
+LABEL, JUDGED, SLICE_PREFIX = "label", "judged", "slice_"
+FRAME_COLUMNS = (EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME, LABEL, JUDGED)
+
+Cadence = Literal["daily", "weekly", "monthly"]
+
+
+class Column(Frozen):
+    """One model input: also the request field, the schema check and a line of the model card."""
+
+    name: str
+    kind: Literal["int", "float"] = "float"
+    description: str
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class TimeSplit(Frozen):
+    """Train before, judge after, with a gap in which outcomes may still arrive.
+
+    Attributes:
+        holdout: Share of rows, latest first, that judges (0 to 1).
+        gap_hours: A training row's label must be known this long before the first holdout event.
+    """
+
+    holdout: float = Field(default=0.2, gt=0, lt=1)
+    gap_hours: float = Field(default=24.0, ge=0)
+
+
+class Folds(Frozen):
+    """Cross-validation inside the training rows."""
+
+    kind: Literal["stratified", "time"] = "stratified"
+    k: int = Field(default=5, ge=2)
+
+
+class Data(Frozen):
+    """Where the rows come from and how they are divided.
+
+    Attributes:
+        features: Asset key of the dbt feature table, e.g. ``features/risk/merges``.
+        columns: The model's inputs, in matrix order.
+        split: Division into training and holdout rows.
+        folds: Division of the training rows for cross-validation.
+        max_age_days: Freshness: the newest event may be this old against the source's newest
+            arrival before the freshness check fails.
+    """
+
+    features: str
+    columns: tuple[Column, ...]
+    split: TimeSplit = TimeSplit()
+    folds: Folds = Folds()
+    max_age_days: float = 30.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Input names in matrix order."""
+        return tuple(column.name for column in self.columns)
+
+
+class Trial(Frozen):
+    """One candidate to fit. ``params`` are the learner's own; ``columns`` None means all inputs."""
+
+    name: str
+    params: dict[str, JsonValue] = {}
+    columns: tuple[str, ...] | None = None
+    seed: int = 0
+
+
+class Guardrail(Frozen):
+    """What must not get worse while the primary metric gets better.
+
+    Attributes:
+        metric: Name in ``models.core.metrics.METRICS``.
+        slice: ``overall``, ``slice_<name>`` or ``tenant`` (every tenant with enough rows).
+        max_loss: Relative increase of the error (1 - metric, or the metric itself when lower is
+            better) that is still tolerated.
+        floor: Absolute bound on the point value, applied to the first champion as well.
+    """
+
+    metric: str
+    slice: str = "overall"
+    max_loss: float = Field(default=0.05, ge=0)
+    floor: float | None = None
+
+
+class Gate(Frozen):
+    """The promotion policy: a paired test on the primary metric plus guardrails.
+
+    Attributes:
+        metric: Primary metric, a name in ``models.core.metrics.METRICS``.
+        floor: The one-sided lower bound of the primary metric must reach this.
+        min_effect: Smallest relative reduction of the error worth releasing for.
+        alpha: One-sided error level of the test and of the guardrail family.
+        power: Power at ``min_effect`` below which a non-significant result is "too few data".
+        max_latency_ms: Bound on the p95 of one single-row prediction.
+        max_size_mb: Bound on the artifact.
+        max_calibration_error: Bound on |calibration slope - 1|; None leaves it unchecked.
+        guardrails: Tests in one Holm family.
+        needs_approval: A named person must approve before a promotion takes effect.
+    """
+
+    metric: str
+    floor: float
+    min_effect: float = Field(default=0.05, gt=0, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    power: float = Field(default=0.8, gt=0.5, lt=1)
+    max_latency_ms: float = 5.0
+    max_size_mb: float = 50.0
+    max_calibration_error: float | None = None
+    guardrails: tuple[Guardrail, ...] = ()
+    needs_approval: bool = False
+
+
+class Serving(Frozen):
+    """How the service is sized; ``port`` 0 lets the machine choose."""
+
+    gpu: int = Field(default=0, ge=0)
+    max_rows: int = Field(default=1024, ge=1)
+    timeout_s: float = Field(default=10.0, gt=0)
+    port: int = Field(default=0, ge=0, le=65535)
+
+
+class ModelProduct(Frozen):
+    """One product: everything the chain needs to know of it.
+
+    Attributes:
+        key: ``<domain>/<product>``, equal to its folder below ``models/``.
+        contract: Which service serves it (a folder below ``bentos/``).
+        learner: ``module:attribute`` of a ``models.contracts.learner.Learner``.
+    """
+
+    key: str = Field(pattern=r"^[a-z0-9_]+/[a-z0-9_]+$")
+    title: str
+    contract: Literal["row_scores"]
+    owner: str = Field(pattern=r"^(team:[a-z0-9_-]+|[^@\s]+@[^@\s]+)$")
+    cadence: Cadence
+    learner: str = Field(pattern=r"^[\w.]+:\w+$")
+    data: Data
+    trials: tuple[Trial, ...] = Field(min_length=1)
+    gate: Gate
+    serving: Serving = Serving()
+
+    @property
+    def domain(self) -> str:
+        """First part of the key."""
+        return self.key.split("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Second part of the key."""
+        return self.key.split("/")[1]
+
+    @property
+    def slug(self) -> str:
+        """The key as one identifier, e.g. ``risk_sync_conflict``."""
+        return self.key.replace("/", "_")
+
+    @field_validator("trials")
+    @classmethod
+    def _unique_trials(cls, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
+        names = [trial.name for trial in trials]
+        if len(set(names)) != len(names):
+            raise ValueError(f"trial names must be unique, got {names}")
+        return trials
+
+    @model_validator(mode="after")
+    def _trial_columns_exist(self) -> ModelProduct:
+        for trial in self.trials:
+            unknown = set(trial.columns or ()) - set(self.data.names)
+            if unknown:
+                raise ValueError(f"trial {trial.name!r} names unknown columns {sorted(unknown)}")
+        return self

@@ -1,0 +1,167 @@
+"""What the stages return and keep: manifests, evaluations, decisions, releases. All frozen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from models.contracts.base import Frozen
+
+
+class Estimate(Frozen):
+    """A measured value with its interval (two-sided, level 1 - 2 * alpha of the gate)."""
+
+    value: float
+    low: float
+    high: float
+
+
+class CheckResult(Frozen):
+    """Outcome of one pure check; ``message`` says what is wrong and what to do next."""
+
+    name: str
+    passed: bool
+    message: str
+    numbers: dict[str, JsonValue] = {}
+
+
+class Snapshot(Frozen):
+    """Manifest of a frozen dataset. Files are relative to the manifest's folder.
+
+    Attributes:
+        snapshot_id: First 16 hex digits of the content hash.
+        as_of: Newest ``known_time`` in the data: what was known, not when the job ran.
+        split_at: First holdout event time.
+        files: File name to sha256.
+    """
+
+    product: str
+    snapshot_id: str
+    content_hash: str
+    as_of: datetime
+    split_at: datetime
+    gap_hours: float
+    rows: int
+    train_rows: int
+    gap_rows: int
+    holdout_rows: int
+    judged_rows: int
+    positives: int
+    tenants: tuple[str, ...]
+    columns: tuple[str, ...]
+    source: str
+    files: dict[str, str]
+
+
+class Candidate(Frozen):
+    """Manifest of a fitted trial: the only thing that may be evaluated, released or loaded.
+
+    Attributes:
+        candidate_id: First 16 hex digits of the digest over files, trial and snapshot.
+        files: File name (relative, POSIX) to sha256.
+        cv: Metric to one value per fold.
+    """
+
+    product: str
+    trial: str
+    candidate_id: str
+    snapshot_id: str
+    learner: str
+    code_version: str
+    params: dict[str, JsonValue]
+    columns: tuple[str, ...]
+    tenants: tuple[str, ...]
+    seed: int
+    cv: dict[str, tuple[float, ...]]
+    fit_seconds: float
+    files: dict[str, str]
+
+
+class Scorecard(Frozen):
+    """One model on one holdout.
+
+    Attributes:
+        metrics: slice name -> metric name -> estimate.
+        rows: slice name -> judged rows in it.
+        positives: slice name -> positive rows in it.
+    """
+
+    candidate_id: str
+    trial: str
+    metrics: dict[str, dict[str, Estimate]]
+    rows: dict[str, int]
+    positives: dict[str, int]
+    latency_p50_ms: float
+    latency_p95_ms: float
+    size_bytes: int
+    importance: dict[str, float]
+
+
+class TestResult(Frozen):
+    """One statistical test, with every number behind it."""
+
+    __test__ = False  # not a pytest class
+
+    name: str
+    statistic: float
+    p_value: float
+    effect: float
+    low: float
+    high: float
+    detail: dict[str, JsonValue] = {}
+
+
+class GuardrailResult(Frozen):
+    """One guardrail of the Holm family."""
+
+    metric: str
+    slice: str
+    challenger: float
+    champion: float | None
+    relative_loss: float | None
+    p_value: float | None
+    adjusted_p: float | None
+    status: Literal["passed", "violated", "too_few_rows"]
+    reason: str
+
+
+Outcome = Literal["promote", "keep", "too_few_data", "awaiting_approval"]
+
+
+class GateDecision(Frozen):
+    """What the gate said of one challenger, and why.
+
+    Attributes:
+        effect: Relative reduction of the error against the champion; None for a first champion.
+        required_rows: Holdout rows at which ``min_effect`` is seen with the policy's power.
+    """
+
+    product: str
+    challenger: str
+    champion: str | None
+    outcome: Outcome
+    reason: str
+    metric: str
+    challenger_value: Estimate
+    champion_value: Estimate | None
+    effect: Estimate | None
+    tests: tuple[TestResult, ...]
+    guardrails: tuple[GuardrailResult, ...]
+    rows: int
+    required_rows: int | None
+    policy: dict[str, JsonValue]
+
+
+class Release(Frozen):
+    """A candidate the gate let through. ``version`` is ``vYYYYMMDD_HHMMSS`` (UTC)."""
+
+    product: str
+    version: str
+    candidate_id: str
+    snapshot_id: str
+    evaluation_id: str
+    trial: str
+    mlflow_version: str
+    artifact: str
