@@ -62,6 +62,7 @@ class Candidate(Frozen):
         candidate_id: First 16 hex digits of the digest over files, trial and snapshot.
         files: File name (relative, POSIX) to sha256.
         cv: Metric to one value per fold.
+        threshold: Decision threshold: best F1 on the out-of-fold predictions of the training rows.
     """
 
     product: str
@@ -75,6 +76,7 @@ class Candidate(Frozen):
     tenants: tuple[str, ...]
     seed: int
     cv: dict[str, tuple[float, ...]]
+    threshold: float
     fit_seconds: float
     files: dict[str, str]
 
