@@ -1,0 +1,1 @@
+"""Puts it together: settings, resources, definitions, schedules, sensors and the command line."""

@@ -1,0 +1,1 @@
+"""Raw sources, one module each: its docstring is the asset's description."""

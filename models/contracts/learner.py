@@ -22,11 +22,14 @@ class TrainingRows(NamedTuple):
         inputs: Shape (n, d) floats in the product's column order; NaN stands for null.
         labels: Shape (n,) of 0.0 or 1.0.
         names: The d column names.
+        judged: Shape (n,); rows like those a model is judged on. The others may teach, with the
+            weight a learner sees fit, but calibrate and score nothing. None means all.
     """
 
     inputs: Matrix
     labels: Vector
     names: tuple[str, ...]
+    judged: NDArray[np.bool_] | None = None
 
 
 class Predictor(Protocol):

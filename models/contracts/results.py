@@ -81,6 +81,22 @@ class Candidate(Frozen):
     files: dict[str, str]
 
 
+class CandidateSet(Frozen):
+    """The candidates of one snapshot, in the order of the product's trials.
+
+    Attributes:
+        set_id: First 16 hex digits over the candidate ids.
+        candidates: Candidate ids.
+        runs: Candidate id to MLflow run id.
+    """
+
+    product: str
+    set_id: str
+    snapshot_id: str
+    candidates: tuple[str, ...]
+    runs: dict[str, str]
+
+
 class Scorecard(Frozen):
     """One model on one holdout.
 
@@ -99,6 +115,22 @@ class Scorecard(Frozen):
     latency_p95_ms: float
     size_bytes: int
     importance: dict[str, float]
+
+
+class Evaluation(Frozen):
+    """Candidates and champion on one holdout. ``challenger`` was picked by cross-validation.
+
+    Attributes:
+        evaluation_id: First 16 hex digits over snapshot, candidates, champion and code.
+        scorecards: Candidate id to its scorecard; the champion's is among them.
+    """
+
+    product: str
+    evaluation_id: str
+    snapshot_id: str
+    challenger: str
+    champion: str | None
+    scorecards: dict[str, Scorecard]
 
 
 class TestResult(Frozen):

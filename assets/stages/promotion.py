@@ -1,0 +1,191 @@
+"""The gate as an asset: it records its decision as a check and, when it refuses, yields no output.
+
+The rule itself is pure (``models.core.gates``); here the evidence is fetched, the decision is
+written to the ledger and the MLflow aliases follow the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dagster as dg
+
+from assets.stages.common import picture, stage_key, stage_options, table
+from models.contracts.product import LABEL, SLICE_PREFIX, TENANT, ModelProduct
+from models.contracts.results import CandidateSet, Evaluation, GateDecision, Release
+from stores.home import Home
+from stores.ledger import Ledger
+from stores.tracking import Tracking
+
+if TYPE_CHECKING:
+    from models.core.gates import Paired
+
+
+class Promotion(NamedTuple):
+    """What the gate said, and the release when it said yes."""
+
+    evaluation: Evaluation
+    decision: GateDecision
+    release: Release | None
+
+
+def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
+    """Decide on the newest evaluation, once, and release when the gate says so.
+
+    Every step is repeatable: after a crash the decision in the ledger stands, and what was not yet
+    done (release entry, registered version, aliases) is done.
+    """
+    ledger = Ledger(home.ledger(product))
+    folder = home.evaluation(product, home.require_latest(product, "evaluation"))
+    evaluation = Evaluation.model_validate_json((folder / "evaluation.json").read_text())
+    decision = ledger.decision(evaluation.evaluation_id)
+    if decision is None or decision.outcome == "awaiting_approval":
+        before = decision
+        decision = _decide(product, home, evaluation, ledger)
+        if decision != before:
+            body = {
+                "evaluation_id": evaluation.evaluation_id,
+                "decision": decision.model_dump(mode="json"),
+            }
+            ledger.append("decision", body)
+    release = None
+    if decision.outcome == "promote":
+        release = _release(product, home, tracking, evaluation)
+        tracking.point_aliases(product, ledger.current(), ledger.previous())
+    return Promotion(evaluation, decision, release)
+
+
+def _decide(
+    product: ModelProduct, home: Home, evaluation: Evaluation, ledger: Ledger
+) -> GateDecision:
+    from models.core.gates import decide
+
+    cards = evaluation.scorecards
+    return decide(
+        product.key,
+        product.gate,
+        load_paired(home, product, evaluation),
+        cards[evaluation.challenger],
+        cards[evaluation.champion] if evaluation.champion else None,
+        approved=bool(ledger.approvals(evaluation.challenger)),
+    )
+
+
+def load_paired(home: Home, product: ModelProduct, evaluation: Evaluation) -> Paired:
+    """The per-row scores of challenger and champion on the judged holdout rows."""
+    import pandas as pd
+
+    from models.contracts.results import Candidate
+    from models.core.gates import Paired
+
+    folder = home.evaluation(product, evaluation.evaluation_id)
+    rows = pd.read_parquet(folder / "paired.parquet")
+
+    def threshold(candidate_id: str) -> float:
+        manifest = home.candidate(product, candidate_id) / "manifest.json"
+        return Candidate.model_validate_json(manifest.read_text()).threshold
+
+    champion = evaluation.champion
+    return Paired(
+        labels=rows[LABEL].to_numpy(float),
+        challenger=rows["challenger"].to_numpy(float),
+        champion=rows["champion"].to_numpy(float) if champion else None,
+        tenants=rows[TENANT].to_numpy(str),
+        slices={c: rows[c].to_numpy(bool) for c in rows if c.startswith(SLICE_PREFIX)},
+        challenger_threshold=threshold(evaluation.challenger),
+        champion_threshold=threshold(champion) if champion else 0.5,
+    )
+
+
+def _release(
+    product: ModelProduct, home: Home, tracking: Tracking, evaluation: Evaluation
+) -> Release:
+    """The release of this evaluation's challenger; made once, found again afterwards."""
+    ledger = Ledger(home.ledger(product))
+    made = [r for r in ledger.releases() if r.evaluation_id == evaluation.evaluation_id]
+    if made:
+        return made[-1]
+    version = ledger.new_version()
+    candidates = CandidateSet.model_validate_json(
+        home.candidate_set(product, home.require_latest(product, "candidates")).read_text()
+    )
+    trial = evaluation.scorecards[evaluation.challenger].trial
+    tags = {
+        "version": version,
+        "trial": trial,
+        "candidate_id": evaluation.challenger,
+        "snapshot_id": evaluation.snapshot_id,
+    }
+    release = Release(
+        product=product.key,
+        version=version,
+        candidate_id=evaluation.challenger,
+        snapshot_id=evaluation.snapshot_id,
+        evaluation_id=evaluation.evaluation_id,
+        trial=trial,
+        mlflow_version=tracking.register(product, candidates.runs[evaluation.challenger], tags),
+        artifact=str(home.candidate(product, evaluation.challenger).relative_to(home.root)),
+    )
+    ledger.append("release", release)
+    return release
+
+
+def build(product: ModelProduct) -> dg.AssetsDefinition:
+    """The promotion asset with its ``gate`` check."""
+    key = stage_key(product, "promotion")
+
+    @dg.asset(
+        **stage_options(
+            product,
+            "promotion",
+            modules=(__name__,),
+            kinds={"mlflow"},
+            salt=product.gate.model_dump_json(),
+        ),
+        deps=[stage_key(product, "evaluation")],
+        check_specs=[dg.AssetCheckSpec("gate", asset=key, description="May the challenger serve?")],
+        output_required=False,
+    )
+    def promotion(
+        context: dg.AssetExecutionContext,
+        home: dg.ResourceParam[Home],
+        tracking: dg.ResourceParam[Tracking],
+    ) -> Iterator[Any]:
+        """Let the challenger serve, or not: a paired statistical test plus guardrails.
+
+        No output means: refused, and what served before still serves.
+        """
+        found = promote(product, home, tracking)
+        decision = found.decision
+        context.log.info(f"{decision.outcome}: {decision.reason}")
+        metadata = _metadata(product, decision)
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name="gate",
+            passed=found.release is not None,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=decision.reason,
+            metadata=metadata,
+        )
+        if found.release:
+            version = dg.DataVersion(found.release.version)
+            metadata = {"version": found.release.version, **metadata}
+            yield dg.MaterializeResult(asset_key=key, data_version=version, metadata=metadata)
+
+    return promotion
+
+
+def _metadata(product: ModelProduct, decision: GateDecision) -> dict[str, Any]:
+    from stores.reports import plots, tables
+
+    metadata: dict[str, Any] = {
+        "decision": dg.MetadataValue.md(tables.decision_markdown(decision)),
+        "outcome": decision.outcome,
+        "tests": table(tables.tests_table(decision)),
+        "guardrails": table(tables.guardrails_table(decision)),
+    }
+    if decision.effect:
+        png = plots.effect(decision, product.gate.min_effect, dpi=60)
+        metadata["effect"] = picture(png, "effect with its interval")
+    return metadata

@@ -1,0 +1,81 @@
+"""Rolls the released bento out on this machine and proves that it answers as it did offline.
+
+How a service is started, compared and switched is ``stores.deployer``'s affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.stages.bento import current_release, pack
+from assets.stages.common import stage_key, stage_options
+from models.contracts.api import GoldenSet
+from models.contracts.product import ModelProduct
+from stores.deployer import Deployer, Rollout, RolloutError
+from stores.home import Home
+from stores.ledger import Ledger
+
+
+def roll_out(
+    product: ModelProduct, home: Home, deployer: Deployer, say: Callable[[str], object]
+) -> Rollout:
+    """Serve what the ledger says, after its golden requests gave the offline answers.
+
+    Raises:
+        RolloutError: It did not start or answered otherwise; what served before still serves.
+    """
+    release = current_release(product, home)
+    ref = pack(product, release, home)
+    folder = home.evaluation(product, release.evaluation_id)
+    golden = GoldenSet.model_validate_json((folder / "golden.json").read_text())
+    say(f"rolling out {ref.tag}, {len(golden.rows)} golden requests")
+    rollout = deployer.roll_out(product, ref.tag, golden)
+    ledger = Ledger(home.ledger(product))
+    ledger.append("rollout", {"version": release.version, **rollout.model_dump(mode="json")})
+    return rollout
+
+
+def build(product: ModelProduct) -> dg.AssetsDefinition:
+    """The service asset with its ``golden`` check."""
+    key = stage_key(product, "service")
+
+    @dg.asset(
+        **stage_options(product, "service", modules=(__name__,), kinds={"bentoml"},
+                        salt=product.serving.model_dump_json()),
+        deps=[stage_key(product, "bento")],
+        check_specs=[dg.AssetCheckSpec("golden", asset=key, blocking=True,
+                                       description="The service answers as the model did offline")],
+        output_required=False,
+    )  # fmt: skip
+    def service(
+        context: dg.AssetExecutionContext,
+        home: dg.ResourceParam[Home],
+        deployer: dg.ResourceParam[Deployer],
+    ) -> Iterator[Any]:
+        """The HTTP service of the released model, rolled out on this machine."""
+        try:
+            rollout = roll_out(product, home, deployer, context.log.info)
+        except RolloutError as error:
+            yield _golden(key, False, str(error))
+            return
+        yield _golden(key, True, f"{rollout.golden_rows} golden requests answered as offline")
+        yield dg.MaterializeResult(
+            asset_key=key,
+            data_version=dg.DataVersion(rollout.bento),
+            metadata={
+                "url": dg.MetadataValue.url(rollout.url),
+                "openapi": dg.MetadataValue.url(f"{rollout.url}/docs.json"),
+                "bento": rollout.bento,
+            },
+        )
+
+    return service
+
+
+def _golden(key: dg.AssetKey, passed: bool, message: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key, check_name="golden", passed=passed, description=message
+    )

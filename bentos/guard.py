@@ -1,0 +1,164 @@
+"""Everything that is decided about a request before the service sees it: size, type, request id.
+
+Raw ASGI, so it costs microseconds and also covers chunked bodies. It knows no model and no schema.
+Left to itself BentoML answers an endless, stalled or oddly typed body with 500 or 504, and a wrong
+path in plain text; here each of these ends as a 4xx with a JSON body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES = 2_000_000
+BODY_SECONDS = 5.0
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_PLAIN = {
+    404: "no such path; GET /docs.json lists what there is",
+    405: "this path takes another method; see GET /docs.json",
+}
+
+
+class Refused(Exception):  # noqa: N818 - a decision about a request, not a fault of ours
+    """A request that goes no further.
+
+    Attributes:
+        status: HTTP status, 4xx.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Guard:
+    """ASGI middleware; installed by ``Service.add_asgi_middleware(Guard)``.
+
+    Args:
+        app: The application behind it.
+        max_body_bytes: Larger bodies are answered 413, whether announced or chunked.
+        body_seconds: A body that takes longer to arrive is answered 408.
+    """
+
+    def __init__(
+        self, app: App, max_body_bytes: int = MAX_BODY_BYTES, body_seconds: float = BODY_SECONDS
+    ) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+        self.body_seconds = body_seconds
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP passes untouched."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        reply = _Reply(send, _request_id(headers))
+        try:
+            if scope["method"] == "POST":
+                _check_type(headers)
+                receive = _replay(await self._body(headers, receive), receive)
+        except Refused as refusal:
+            await reply.error(refusal.status, str(refusal))
+        except _HungUpError:
+            return
+        else:
+            await self.app(scope, receive, reply)
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        announced = headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced) > self.max_body_bytes:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self.body_seconds):
+                return await self._collect(receive)
+        except TimeoutError:
+            raise Refused(408, f"the body did not arrive within {self.body_seconds} s") from None
+
+    async def _collect(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _HungUpError
+            body += message.get("body", b"")
+            if len(body) > self.max_body_bytes:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"a body may have {self.max_body_bytes} bytes; send fewer rows at once")
+
+
+class _HungUpError(Exception):
+    """The client left before its body was complete; there is nobody to answer."""
+
+
+class _Reply:
+    """Sends on, with the request id on every answer and JSON in place of a plain 404 or 405."""
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._replaced = False
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one message of the application on."""
+        if self._replaced:
+            return
+        if message["type"] == "http.response.start":
+            if message["status"] in _PLAIN:
+                self._replaced = True
+                allow = [pair for pair in message["headers"] if pair[0] == b"allow"]
+                await self.error(message["status"], _PLAIN[message["status"]], allow)
+                return
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
+        await self._send(message)
+
+    async def error(
+        self, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
+        """Answer by ourselves."""
+        body = json.dumps({"error": text}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", self._request_id),
+            *(extra or []),
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _check_type(headers: dict[bytes, bytes]) -> None:
+    # BentoML would also take multipart, pickle and arrow, and answer 500 to a malformed one
+    kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise Refused(415, "the body must be JSON; send content-type: application/json")
+
+
+def _request_id(headers: dict[bytes, bytes]) -> bytes:
+    """The client's id when it is a plain token, else a fresh one."""
+    given = headers.get(b"x-request-id", b"")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A receive that gives the collected body once and then what the server says (disconnects)."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed

@@ -1,0 +1,188 @@
+"""What a service of the contract ``row_scores`` is asked and answers, built from a product's columns.
+
+Types and the conversion between rows and matrix, nothing else: no framework, no model, no files.
+The service validates with these types, documents itself with them and the roll-out replays them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
+
+from models.contracts.base import Frozen
+from models.contracts.learner import Matrix
+from models.contracts.product import TENANT, Column, ModelProduct
+
+RiskLevel = Literal["low", "medium", "high"]
+
+#: Integers above this are not exact in the float64 matrix a predictor gets.
+EXACT_INT = 2**53
+
+#: A request is data from outside: no coercion, no unknown field, no NaN, no input in the errors.
+STRICT = ConfigDict(
+    strict=True,
+    extra="forbid",
+    allow_inf_nan=False,
+    hide_input_in_errors=True,
+    protected_namespaces=(),
+)
+
+
+class Prediction(Frozen):
+    """One answered row.
+
+    Attributes:
+        prediction_id: UUID to quote when the outcome becomes known.
+        probability: Of the positive class.
+        risk_level: ``high`` from the decision threshold on, ``medium`` from half of it.
+        confidence: Probability of the likelier class, 0.5 to 1.
+        model_version: Release that answered.
+    """
+
+    prediction_id: str
+    probability: float = Field(ge=0, le=1)
+    risk_level: RiskLevel
+    confidence: float = Field(ge=0, le=1)
+    model_version: str
+
+
+class PredictResponse(Frozen):
+    """One prediction per row of the request, in its order."""
+
+    predictions: list[Prediction]
+
+
+class GoldenSet(Frozen):
+    """Requests with the answers the released model gave offline.
+
+    Attributes:
+        rows: Request rows of one product.
+        expected: Probability per row, from the predictor called without any service.
+    """
+
+    rows: tuple[dict[str, JsonValue], ...] = Field(min_length=1)
+    expected: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_answer_per_row(self) -> GoldenSet:
+        if len(self.rows) != len(self.expected):
+            raise ValueError(f"{len(self.rows)} rows but {len(self.expected)} expected answers")
+        return self
+
+
+def row_model(product: ModelProduct) -> type[BaseModel]:
+    """The type of one request row: the tenant and one field per column.
+
+    Args:
+        product: Its columns give names, kinds, bounds, descriptions; a nullable one may be absent.
+
+    Returns:
+        A strict model; its OpenAPI schema carries descriptions and an example.
+
+    Raises:
+        ValueError: A column is called like the tenant field or like a method of pydantic's models.
+    """
+    reserved = {TENANT, *dir(BaseModel)} & set(product.data.names)
+    if reserved:
+        raise ValueError(f"{product.key}: rename column {sorted(reserved)}; the API reserves it")
+    tenant = Field(min_length=1, max_length=200, description="Owner of the row, as in training")
+    fields: dict[str, Any] = {column.name: _field(column) for column in product.data.columns}
+    example = {TENANT: "example-tenant"} | {c.name: _example(c) for c in product.data.columns}
+    return create_model(
+        f"{_title(product)}Row",
+        __config__=STRICT | ConfigDict(json_schema_extra={"example": example}),
+        __doc__=f"{product.title}: one row to predict.",
+        **{TENANT: (str, tenant)},
+        **fields,
+    )
+
+
+def request_model(product: ModelProduct) -> type[BaseModel]:
+    """The body of ``POST /predict``: between one and ``serving.max_rows`` rows.
+
+    Raises:
+        ValueError: See `row_model`.
+    """
+    row: Any = row_model(product)
+    rows = Field(min_length=1, max_length=product.serving.max_rows, description="Rows to predict")
+    return create_model(
+        "PredictRequest",
+        __config__=STRICT,
+        __doc__=f"Up to {product.serving.max_rows} rows.",
+        rows=(list[row], rows),
+    )
+
+
+def to_matrix(product: ModelProduct, rows: Sequence[BaseModel]) -> Matrix:
+    """Validated rows as the predictor's input.
+
+    Returns:
+        Shape (n, d) float64 in the product's column order; null becomes NaN.
+    """
+    values = attrgetter(*product.data.names)
+    if len(product.data.columns) == 1:  # attrgetter of one name gives the bare value
+        return np.array([[values(row)] for row in rows], dtype=np.float64)
+    return np.array([values(row) for row in rows], dtype=np.float64)
+
+
+def to_rows(
+    product: ModelProduct, inputs: Matrix, tenants: Sequence[str]
+) -> tuple[dict[str, JsonValue], ...]:
+    """The inverse of `to_matrix`: a matrix as request rows, e.g. for a `GoldenSet`.
+
+    Args:
+        product: Gives names and kinds.
+        inputs: Shape (n, d) in the product's column order; NaN becomes null.
+        tenants: n tenants.
+
+    Raises:
+        ValueError: The shapes do not fit together.
+    """
+    if inputs.shape != (len(tenants), len(product.data.columns)):
+        raise ValueError(
+            f"{product.key}: inputs of shape {inputs.shape} for {len(tenants)} tenants"
+            f" and {len(product.data.columns)} columns"
+        )
+    as_row = partial(_row, product.data.columns)
+    return tuple(as_row(line, str(tenant)) for line, tenant in zip(inputs, tenants, strict=True))
+
+
+def _row(columns: Sequence[Column], line: Sequence[float], tenant: str) -> dict[str, JsonValue]:
+    row: dict[str, JsonValue] = {TENANT: tenant}
+    for column, value in zip(columns, line, strict=True):
+        if np.isnan(value):
+            row[column.name] = None
+        else:
+            row[column.name] = int(value) if column.kind == "int" else float(value)
+    return row
+
+
+def _field(column: Column) -> tuple[Any, Any]:
+    bounds = {"ge": column.minimum, "le": column.maximum}
+    if column.kind == "int":
+        bounds = {
+            "ge": -EXACT_INT if column.minimum is None else column.minimum,
+            "le": EXACT_INT if column.maximum is None else column.maximum,
+        }
+    kind: Any = int if column.kind == "int" else float
+    given: Mapping[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
+    typed = Annotated[kind, Field(**given)]
+    if column.nullable:
+        return typed | None, Field(default=None, description=column.description)
+    return typed, Field(description=column.description)
+
+
+def _example(column: Column) -> float:
+    low = max(column.minimum or 0.0, 0.0)
+    if column.kind == "int":
+        return int(low) + 1
+    return low + 0.5 if column.maximum is None else (low + column.maximum) / 2
+
+
+def _title(product: ModelProduct) -> str:
+    return product.name.title().replace("_", "")

@@ -1,0 +1,226 @@
+"""The command line `assay`. It asks, calls ``operations`` or ``running``, and prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from models.contracts.product import ModelProduct
+    from orchestration.settings import Settings
+
+app = typer.Typer(
+    help="assay: a model must earn its traffic.", no_args_is_help=True, add_completion=False
+)
+out = Console()
+
+Product = Annotated[str, typer.Argument(help="Key of a product, e.g. risk/sync_conflict")]
+MaybeProduct = Annotated[str | None, typer.Argument(help="Key of a product; all when left out")]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Errors that name their next step are printed as one sentence, not as a traceback."""
+    from models.core.artifact import ArtifactError
+    from models.registry import ProductError
+    from stores.deployer import RolloutError
+    from stores.home import MissingError
+    from stores.ledger import LedgerError
+    from stores.origin import OriginError
+
+    known = (ArtifactError, ProductError, RolloutError, MissingError, LedgerError, OriginError)
+    try:
+        yield
+    except known as error:
+        out.print(f"[red]{error}[/red]", soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def run(
+    product: MaybeProduct = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run")] = False,
+) -> None:
+    """Run what changed: inputs, code or configuration; nothing when nothing did."""
+    from orchestration.console import plan_table
+    from orchestration.running import execute, instance, stale
+
+    begun = time.perf_counter()
+    with plain_errors(), instance(_settings()) as found:
+        definitions = _definitions()
+        reasons = stale(definitions, found, _settings(), product)
+        if not reasons:
+            out.print(f"nothing changed, nothing executed ({time.perf_counter() - begun:.1f} s)")
+            return
+        out.print(plan_table(reasons))
+        if dry_run:
+            return
+        result = execute(definitions, found, list(reasons))
+        for check in result.get_asset_check_evaluations():
+            if not check.passed:
+                name = f"{check.asset_key.to_user_string()} / {check.check_name}"
+                out.print(f"[red]check failed[/red] {name}: {check.description}", soft_wrap=True)
+        seconds = time.perf_counter() - begun
+        out.print(f"{'done' if result.success else '[red]failed[/red]'} in {seconds:.1f} s")
+        raise typer.Exit(0 if result.success else 1)
+
+
+@app.command()
+def status(product: MaybeProduct = None) -> None:
+    """Products, what serves, and what the gate last said."""
+    from orchestration.console import status_table
+
+    with plain_errors():
+        out.print(status_table(_chosen(product), _settings()))
+
+
+@app.command()
+def promote(product: Product) -> None:
+    """Put the newest evaluation before the gate again and, if it says yes, pack and serve it.
+
+    There is no way around the gate; after an approval this is the next step.
+    """
+    from dagster import AssetKey
+
+    from orchestration.running import execute, instance
+
+    with plain_errors(), instance(_settings()) as found:
+        _get(product)
+        keys = [AssetKey([*product.split("/"), s]) for s in ("promotion", "bento", "service")]
+        result = execute(_definitions(), found, keys)
+    status(product)
+    raise typer.Exit(0 if result.success else 1)
+
+
+@app.command()
+def approve(
+    product: Product, by: Annotated[str, typer.Option("--by", help="Name of the person")]
+) -> None:
+    """Approve the challenger that waits for a named person; then `assay promote`."""
+    from orchestration import operations
+
+    with plain_errors():
+        entry = operations.approve(_get(product), _settings(), by)
+    out.print(f"approved by {by} at {entry.at:%Y-%m-%d %H:%M} UTC; next: assay promote {product}")
+
+
+@app.command()
+def rollback(
+    product: Product,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Version; the previous one if unset")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Kept in the ledger")] = "by hand",
+) -> None:
+    """Serve the previous release again (or the one named); forward works the same way."""
+    from orchestration import operations
+
+    with plain_errors():
+        done = operations.go_to(_get(product), _settings(), to, reason, out.print)
+    out.print(f"{product} now serves {done.bento} at {done.url}")
+
+
+@app.command()
+def explain(product: Product) -> None:
+    """The decision record, from data hash to traffic."""
+    from orchestration import operations
+    from orchestration.console import explanation
+
+    with plain_errors():
+        out.print(explanation(operations.explain(_get(product), _settings())))
+
+
+@app.command()
+def versions(
+    product: Product,
+    metric: Annotated[
+        str | None, typer.Option("--best", help="Only the best by this metric")
+    ] = None,
+) -> None:
+    """Releases with their holdout figures."""
+    from orchestration import operations
+    from orchestration.console import versions_table
+
+    with plain_errors():
+        chosen = _get(product)
+        found = (
+            operations.best(chosen, _settings(), metric)
+            if metric
+            else operations.versions(chosen, _settings())
+        )
+        out.print(versions_table(chosen, found))
+
+
+@app.command()
+def serve(product: MaybeProduct = None) -> None:
+    """Start what the ledger says should serve; `assay stop` ends it."""
+    from assets.stages.service import roll_out
+    from orchestration.resources import build_deployer
+    from stores.ledger import Ledger
+
+    settings = _settings()
+    home = settings.home_paths()
+    with plain_errors():
+        chosen = [p for p in _chosen(product) if product or Ledger(home.ledger(p)).current()]
+        for one in chosen:
+            done = roll_out(one, home, build_deployer(settings), out.print)
+            out.print(f"{one.key}: {done.bento} at {done.url}")
+
+
+@app.command()
+def stop(product: MaybeProduct = None) -> None:
+    """Stop the services that run on this machine."""
+    from orchestration.resources import build_deployer
+
+    deployer = build_deployer(_settings())
+    for one in _chosen(product):
+        if deployer.stop(one):
+            out.print(f"stopped {one.key}")
+
+
+@app.command()
+def up() -> None:
+    """Dagster UI and daemon, MLflow UI and the services, until Ctrl-C."""
+    from orchestration.processes import run_all
+
+    run_all(_settings(), out)
+
+
+@app.command()
+def demo() -> None:
+    """Raw data to a served champion with real requests; stops what it started."""
+    from orchestration.demo import run_demo
+
+    with plain_errors():
+        raise typer.Exit(run_demo(_settings(), out))
+
+
+def _settings() -> Settings:
+    from orchestration.settings import Settings
+
+    return Settings()
+
+
+def _definitions() -> dg.Definitions:
+    from orchestration.definitions import defs
+
+    return defs()
+
+
+def _get(key: str) -> ModelProduct:
+    from models.registry import get
+
+    return get(key)
+
+
+def _chosen(key: str | None) -> list[ModelProduct]:
+    from models.registry import products
+
+    return [_get(key)] if key else list(products())

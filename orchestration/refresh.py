@@ -1,0 +1,150 @@
+"""What has to run: assets whose inputs, code or configuration changed, and what follows from them.
+
+One planner serves the command line, the schedules and the sensors. It builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import dagster as dg
+
+from models.contracts.product import ModelProduct
+from stores.home import Home, Stage
+from stores.ledger import Ledger
+from stores.origin import ORIGIN_VERSION, Origin, Source
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+
+Reasons = dict[dg.AssetKey, str]
+#: Tags that Dagster puts on every materialisation (dagster docs, "Asset versioning and caching").
+CODE_VERSION, DATA_VERSION = "dagster/code_version", "dagster/data_version"
+INPUT_VERSION = "dagster/input_data_version"
+KEPT: tuple[Stage, ...] = ("dataset", "candidates", "evaluation")
+
+
+class Workplace(NamedTuple):
+    """What the planner compares the event log with."""
+
+    home: Home
+    origin: Origin
+    sources: Sequence[Source]
+    products: Sequence[ModelProduct]
+
+
+def plan(graph: BaseAssetGraph, instance: dg.DagsterInstance, workplace: Workplace) -> Reasons:
+    """Assets to run, in order, each with the reason in words.
+
+    Args:
+        graph: The asset graph of the code location.
+        instance: Where earlier runs are recorded.
+        workplace: Where results are kept, where raw data comes from, and what for.
+
+    Returns:
+        Key to reason in topological order; empty when nothing changed.
+    """
+    home = workplace.home
+    reasons = _own_reasons(graph, instance)
+    for source in workplace.sources:
+        reason = raw_reason(source, instance, home, workplace.origin)
+        if reason:
+            reasons.setdefault(dg.AssetKey(["raw", source.name]), reason)
+    for product in workplace.products:
+        for stage in KEPT:
+            key = dg.AssetKey([product.domain, product.name, stage])
+            if key not in reasons and home.latest(product, stage) is None:
+                reasons[key] = "its result is gone"
+    reasons = _spread(graph, reasons)
+    for product in workplace.products:
+        _settle(graph, reasons, product, home)
+    return reasons
+
+
+def raw_reason(
+    source: Source, instance: dg.DagsterInstance, home: Home, origin: Origin
+) -> str | None:
+    """Why a raw source must be read again; None when nothing new can come of it."""
+    from stores.landing import Landing
+
+    landing = Landing(home.root)
+    if landing.pending(source.name):
+        return "new files in the inbox"
+    key = dg.AssetKey(["raw", source.name])
+    tags = _tags(key, instance)
+    if tags is None:
+        return "never materialised"
+    if tags.get(ORIGIN_VERSION) != origin.version(source):
+        return f"the origin is now {origin.version(source)}"
+    if tags.get(DATA_VERSION) != landing.version(source.name):
+        return "the landed files are not those recorded"
+    return None
+
+
+def _own_reasons(graph: BaseAssetGraph, instance: dg.DagsterInstance) -> Reasons:
+    """Missing, new code, or a dependency whose data version is not the one last read."""
+    keys = [key for key in graph.toposorted_asset_keys if graph.get(key).is_materializable]
+    tags = {key: _tags(key, instance) for key in keys}
+    reasons: Reasons = {}
+    for key in keys:
+        recorded = tags[key]
+        if recorded is None:
+            reasons[key] = "never materialised"
+        elif recorded.get(CODE_VERSION) != graph.get(key).code_version:
+            reasons[key] = "its code or configuration changed"
+        else:
+            for parent in graph.get(key).parent_keys:
+                read = recorded.get(f"{INPUT_VERSION}/{parent.to_user_string()}")
+                if read != (tags.get(parent) or {}).get(DATA_VERSION):
+                    reasons[key] = f"{parent.to_user_string()} changed"
+    return reasons
+
+
+def _tags(key: dg.AssetKey, instance: dg.DagsterInstance) -> Mapping[str, str] | None:
+    """The versions Dagster recorded with the last materialisation."""
+    event = instance.get_latest_materialization_event(key)
+    if event is None or event.asset_materialization is None:
+        return None
+    return event.asset_materialization.tags or {}
+
+
+def _spread(graph: BaseAssetGraph, reasons: Mapping[dg.AssetKey, str]) -> Reasons:
+    """Everything downstream of what runs, runs."""
+    spread: Reasons = {}
+    for key in graph.toposorted_asset_keys:
+        parents = [p for p in graph.get(key).parent_keys if p in spread]
+        if key in reasons:
+            spread[key] = reasons[key]
+        elif parents and graph.get(key).is_materializable:
+            spread[key] = f"{parents[0].to_user_string()} runs"
+    return spread
+
+
+def _settle(graph: BaseAssetGraph, reasons: Reasons, product: ModelProduct, home: Home) -> None:
+    """Leave out a gate that has already refused this evaluation, and what waits behind it."""
+    evaluation, promotion = (
+        dg.AssetKey([product.domain, product.name, stage]) for stage in ("evaluation", "promotion")
+    )
+    newest = home.latest(product, "evaluation")
+    if evaluation in reasons or promotion not in reasons or newest is None:
+        return
+    ledger = Ledger(home.ledger(product))
+    decision = ledger.decision(newest)
+    waiting = decision is not None and decision.outcome == "awaiting_approval"
+    if decision is None or decision.outcome == "promote":
+        return
+    if waiting and ledger.approvals(decision.challenger):
+        return
+    for key in (promotion, *_below(graph, promotion)):
+        reasons.pop(key, None)
+
+
+def _below(graph: BaseAssetGraph, key: dg.AssetKey) -> set[dg.AssetKey]:
+    found: set[dg.AssetKey] = set()
+    waiting = [key]
+    while waiting:
+        children = set(graph.get(waiting.pop()).child_keys) - found
+        found |= children
+        waiting.extend(children)
+    return found

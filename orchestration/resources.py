@@ -1,0 +1,53 @@
+"""What assets receive as arguments, made from the settings. A test passes a temporary folder."""
+
+from __future__ import annotations
+
+import logging
+
+import dagster as dg
+
+from models.core.signing import ensure_keypair
+from orchestration.settings import Settings
+from stores.deployer import Deployer
+
+
+def build_deployer(settings: Settings) -> Deployer:
+    """The deployer that rolls services out on this machine."""
+    home = settings.home_paths()
+    _, public_key = ensure_keypair(home.keys)
+    return Deployer(home.root, home.bentos, public_key)
+
+
+def build_resources(settings: Settings) -> dg.Definitions:
+    """Resources, executor and console logger of the code location."""
+    return dg.Definitions(
+        resources={
+            "home": settings.home_paths(),
+            "origin": settings.data_origin(),
+            "tracking": settings.tracking(),
+            "deployer": dg.ResourceDefinition(lambda _: build_deployer(settings)),
+        },
+        # A step process of its own costs 3-4 s; a run is a process of its own already.
+        executor=dg.in_process_executor,
+        loggers={"console": progress_logger},
+    )
+
+
+class _Short(logging.Formatter):
+    """``step  message``: what a person wants to follow; the event log keeps the rest."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        meta = getattr(record, "dagster_meta", {})
+        step = str(meta.get("step_key") or "run").replace("__", "/")
+        return f"  {step:<34} {meta.get('orig_message') or record.getMessage()}"
+
+
+@dg.logger(description="One short line per message")
+def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
+    """Progress on the console: the stages' own words and what failed, without framework events."""
+    logger = logging.Logger("assay", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Short())
+    handler.addFilter(lambda record: "dagster_event" not in getattr(record, "dagster_meta", {}))
+    logger.addHandler(handler)
+    return logger

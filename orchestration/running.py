@@ -1,0 +1,57 @@
+"""Runs what the planner names, in this process, against the persistent Dagster instance."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from assets.raw import SOURCES
+from models.contracts.product import ModelProduct
+from models.registry import get, products
+from orchestration.refresh import Reasons, Workplace, plan
+from orchestration.settings import Settings
+
+TEMPLATE = Path(__file__).with_name("dagster.yaml")
+
+
+@contextmanager
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance below the home, made on first use."""
+    folder = settings.home_paths().dagster
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(TEMPLATE, folder / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    with dg.DagsterInstance.from_config(str(folder)) as found:
+        yield found
+
+
+def workplace(settings: Settings, chosen: Sequence[ModelProduct] | None = None) -> Workplace:
+    """What to compare the event log with, for all products or some."""
+    return Workplace(settings.home_paths(), settings.data_origin(), SOURCES, chosen or products())
+
+
+def stale(
+    definitions: dg.Definitions, found: dg.DagsterInstance, settings: Settings, key: str | None
+) -> Reasons:
+    """The plan for one product (with everything it reads) or for all."""
+    graph = definitions.resolve_asset_graph()
+    chosen = [get(key)] if key else list(products())
+    reasons = plan(graph, found, workplace(settings, chosen))
+    if key is None:
+        return reasons
+    roots = [dg.AssetKey([*key.split("/"), stage]) for stage in ("service",)]
+    wanted = set(dg.AssetSelection.assets(*roots).upstream().resolve(graph))
+    return {asset: reason for asset, reason in reasons.items() if asset in wanted}
+
+
+def execute(
+    definitions: dg.Definitions, found: dg.DagsterInstance, keys: Sequence[dg.AssetKey]
+) -> dg.ExecuteInProcessResult:
+    """One run of exactly these assets with their checks; a failure is a result, no exception."""
+    job = definitions.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(instance=found, asset_selection=list(keys), raise_on_error=False)

@@ -1,0 +1,54 @@
+"""Every setting, read once from the environment (prefix ``ASSAY_``); each has a working default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stores.home import Home
+from stores.origin import Origin
+from stores.tracking import Tracking
+
+
+class Settings(BaseSettings):
+    """Environment variables and their defaults (docs/operations.md lists them)."""
+
+    model_config = SettingsConfigDict(env_prefix="ASSAY_", frozen=True)
+
+    home: Path = Field(default=Path("var"), description="Folder everything is kept in")
+    origin: Literal["mirror", "public", "generator"] | None = Field(
+        default=None,
+        description="Where raw data comes from; unset: the mirror when ASSAY_MIRROR is set, "
+        "else the generator",
+    )
+    mirror: Path | None = Field(default=None, description="Folder of the data mirror")
+    public_url: str | None = Field(
+        default=None, description="Address that serves the mirror's files (origin `public`)"
+    )
+    generator_seed: int = Field(default=0, description="Seed of the generated events")
+    generator_rows: int = Field(default=12_000, ge=1_000, description="Generated events")
+    mlflow_uri: str | None = Field(
+        default=None, description="MLflow tracking URI; unset: `<home>/mlflow.db`"
+    )
+
+    def home_paths(self) -> Home:
+        """The home with an absolute root: child processes run elsewhere."""
+        return Home(self.home.absolute())
+
+    def data_origin(self) -> Origin:
+        """The origin of raw data."""
+        return Origin(
+            kind=self.origin,
+            mirror=self.mirror,
+            public_url=self.public_url,
+            seed=self.generator_seed,
+            rows=self.generator_rows,
+        )
+
+    def tracking(self) -> Tracking:
+        """The MLflow store."""
+        root = self.home_paths().root
+        return Tracking(self.mlflow_uri or f"sqlite:///{root}/mlflow.db", root / "mlruns")

@@ -1,0 +1,183 @@
+"""Packs a signed artifact and the service's code into a bento, once per release version.
+
+Only files: what serves is ``stores.deployer``. BentoML fixes its home when it is imported, so the
+work is done by a child process whose home is a scratch folder; what it made is moved into the real
+home by renames. A crash in between leaves a scratch folder, never half a bento.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from models.contracts.product import ModelProduct
+from stores.files import sha256, sync_folder, write_atomic
+
+#: Subfolder of the stored model with the sealed artifact; ``bentos.runtime.ARTIFACT`` reads it.
+ARTIFACT = "artifact"
+
+#: What a service needs to run, pinned in the bento to the versions installed here.
+REQUIREMENTS = (
+    "bentoml", "numpy", "pydantic", "scikit-learn", "xgboost-cpu", "skops", "model-signing",
+    "pyopenssl",
+)  # fmt: skip
+
+_PACKAGES = ("models", "bentos")
+_BUILD_SECONDS = 300
+
+
+class BentoError(Exception):
+    """A bento that could not be built; the message says why."""
+
+
+@dataclass(frozen=True)
+class BentoRef:
+    """A built bento.
+
+    Attributes:
+        tag: ``<slug>:<version>``.
+        path: Its folder.
+        model_tag: Tag of the model inside.
+    """
+
+    tag: str
+    path: Path
+    model_tag: str
+
+
+def build(
+    product: ModelProduct, artifact: Path, version: str, bento_home: Path, public_key: Path
+) -> BentoRef:
+    """The bento of a release: built when there is none, found again afterwards.
+
+    Args:
+        product: What it serves.
+        artifact: Sealed artifact folder; copied unchanged.
+        version: Release version, the version of model and bento.
+        bento_home: BentoML's home; made when missing.
+        public_key: The artifact must verify against it.
+
+    Returns:
+        Where it lies and what it is called.
+
+    Raises:
+        BentoError: The artifact does not verify, the version was built from another artifact, or
+            BentoML refused.
+    """
+    verify(artifact, public_key)
+    model, bento = (bento_home / kind / product.slug / version for kind in ("models", "bentos"))
+    if not (model.is_dir() and bento.is_dir()):
+        bento_home.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".build-", dir=bento_home))
+        try:
+            _run_build(product, artifact, version, scratch)
+            for target in (model, bento):  # the bento last: where it is, its model is too
+                _adopt(scratch / target.relative_to(bento_home), target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    if _digests(model / ARTIFACT) != _digests(artifact):
+        raise BentoError(
+            f"{product.slug}:{version} already holds another artifact than {artifact}; a version"
+            " is never rebuilt: release the candidate under a new version"
+        )
+    return BentoRef(f"{product.slug}:{version}", bento, f"{product.slug}:{version}")
+
+
+def verify(artifact: Path, public_key: Path) -> None:
+    """Check the artifact's digests and signature.
+
+    Raises:
+        BentoError: It does not verify.
+    """
+    from models.core.artifact import ArtifactError, check
+
+    try:
+        check(artifact, public_key)
+    except ArtifactError as error:
+        raise BentoError(f"{artifact} is not packed: {error}") from error
+
+
+def _run_build(product: ModelProduct, artifact: Path, version: str, scratch: Path) -> None:
+    request = {
+        "slug": product.slug,
+        "service": f"bentos.{product.contract}.service:SERVICE",
+        "product": product.key,
+        "title": product.title,
+        "owner": product.owner,
+        "version": version,
+        "artifact": str(artifact.resolve()),
+        "source": str(_source(scratch)),
+    }
+    # BentoML looks for uv on the path, and would install it otherwise
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    done = subprocess.run(
+        [sys.executable, "-m", "stores.bento_store"],
+        input=json.dumps(request), text=True, capture_output=True, timeout=_BUILD_SECONDS,
+        env=os.environ | {"BENTOML_HOME": str(scratch), "BENTOML_DO_NOT_TRACK": "1", "PATH": path},
+        cwd=scratch, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise BentoError(f"BentoML could not build {product.slug}:{version}:\n{done.stderr[-4000:]}")
+
+
+def _source(scratch: Path) -> Path:
+    """The two packages of a service, apart from everything else that lies in a checkout."""
+    source = scratch / "source"
+    for package in _PACKAGES:
+        root = Path(__file__).parents[1] / package
+        shutil.copytree(root, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return source
+
+
+def _adopt(made: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        made.rename(target)
+    except OSError:
+        if not target.is_dir():  # otherwise another process was faster with the same content
+            raise
+    sync_folder(target.parent)
+    write_atomic(target.parent / "latest", target.name)  # for `bentoml serve <name>:latest`
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): sha256(file)
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def _build_here(request: dict[str, str]) -> None:
+    """Runs in the child, whose BentoML home is the scratch folder."""
+    import bentoml
+
+    tag = f"{request['slug']}:{request['version']}"
+    labels = {"product": request["slug"], "owner": request["owner"].replace(":", "-")}
+    with bentoml.models.create(tag, labels=labels) as model:
+        shutil.copytree(request["artifact"], model.path_of(ARTIFACT))
+    bentoml.build(
+        service=request["service"],
+        name=request["slug"],
+        version=request["version"],
+        description=f"# {request['title']}\n",
+        labels=labels,
+        include=[f"{package}/**" for package in _PACKAGES],
+        python={
+            "packages": [f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+            "lock_packages": False,
+        },
+        build_ctx=request["source"],
+        args={"product": request["product"], "model": tag, "version": request["version"]},
+    )
+
+
+if __name__ == "__main__":
+    _build_here(json.load(sys.stdin))

@@ -1,0 +1,97 @@
+"""The one folder everything is kept in, and what lies where. No content, only paths.
+
+``<home>/`` raw, inbox, quarantine, warehouse.duckdb, features, datasets, candidates, evaluations,
+latest, ledger, keys, bentos, services, mlflow.db, dagster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.contracts.product import ModelProduct
+from stores.files import write_atomic
+
+Stage = Literal["dataset", "candidates", "evaluation"]
+
+
+class MissingError(Exception):
+    """Something a step needs is not there yet; the message says which step makes it."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below one root; the root is made by whoever writes first."""
+
+    root: Path
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file. Only dbt opens it."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def keys(self) -> Path:
+        """Signing keys."""
+        return self.root / "keys"
+
+    @property
+    def bentos(self) -> Path:
+        """BentoML's home."""
+        return self.root / "bentos"
+
+    @property
+    def dagster(self) -> Path:
+        """Dagster's home."""
+        return self.root / "dagster"
+
+    def table(self, key: str) -> Path:
+        """Parquet file of a feature table, e.g. key ``features/risk/merges``."""
+        return self.root / f"{key}.parquet"
+
+    def dataset(self, product: ModelProduct, snapshot_id: str) -> Path:
+        """Folder of one snapshot."""
+        return self.root / "datasets" / product.slug / snapshot_id
+
+    def candidate(self, product: ModelProduct, candidate_id: str) -> Path:
+        """Folder of one sealed candidate."""
+        return self.root / "candidates" / product.slug / candidate_id
+
+    def candidate_set(self, product: ModelProduct, set_id: str) -> Path:
+        """File that lists the candidates fitted together."""
+        return self.root / "candidates" / product.slug / f"set-{set_id}.json"
+
+    def evaluation(self, product: ModelProduct, evaluation_id: str) -> Path:
+        """Folder of one evaluation."""
+        return self.root / "evaluations" / product.slug / evaluation_id
+
+    def latest(self, product: ModelProduct, stage: Stage) -> str | None:
+        """Id of what the stage last finished; None before its first success."""
+        pointer = self._pointer(product, stage)
+        return pointer.read_text(encoding="utf-8") if pointer.exists() else None
+
+    def require_latest(self, product: ModelProduct, stage: Stage) -> str:
+        """Like ``latest``.
+
+        Raises:
+            MissingError: The stage has not finished yet.
+        """
+        found = self.latest(product, stage)
+        if found is None:
+            raise MissingError(
+                f"{product.key}: nothing in {stage} yet; run `assay run {product.key}` "
+                f"or materialise {product.key}/{stage} first"
+            )
+        return found
+
+    def set_latest(self, product: ModelProduct, stage: Stage, identity: str) -> None:
+        """Say what the stage finished; the last thing a stage does."""
+        write_atomic(self._pointer(product, stage), identity)
+
+    def ledger(self, product: ModelProduct) -> Path:
+        """The product's append-only release ledger."""
+        return self.root / "ledger" / f"{product.slug}.jsonl"
+
+    def _pointer(self, product: ModelProduct, stage: Stage) -> Path:
+        return self.root / "latest" / product.slug / stage

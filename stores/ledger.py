@@ -1,0 +1,192 @@
+"""The append-only release ledger: one JSON line per fact, each sealed with the hash of the last.
+
+It is the truth about what serves; aliases, bentos and services follow it. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import JsonValue
+
+from models.contracts.base import Frozen
+from models.contracts.results import GateDecision, Release
+from stores.files import sync_folder
+
+Kind = Literal["decision", "approval", "release", "rollback", "rollout"]
+GENESIS = "0" * 64
+
+
+class LedgerError(Exception):
+    """The ledger cannot be trusted or the request makes no sense; the message says what to do."""
+
+
+class Entry(Frozen):
+    """One fact. ``digest`` covers every other field, ``previous`` the entry before."""
+
+    sequence: int
+    at: datetime
+    kind: Kind
+    body: dict[str, JsonValue]
+    previous: str
+    digest: str
+
+
+def _digest(sequence: int, at: datetime, kind: str, body: dict[str, JsonValue], last: str) -> str:
+    text = json.dumps([sequence, at.isoformat(), kind, body, last], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def now_utc() -> datetime:
+    """The clock of every entry; a test passes its own."""
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """One product's ledger file."""
+
+    def __init__(self, path: Path, clock: Callable[[], datetime] = now_utc) -> None:
+        self.path = path
+        self._clock = clock
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All facts, oldest first, with the chain checked.
+
+        Raises:
+            LedgerError: A line was altered, removed or inserted.
+        """
+        entries, last = [], GENESIS
+        for number, line in enumerate(self._lines()):
+            try:
+                entry = Entry.model_validate_json(line)
+            except ValueError as error:
+                raise self._broken(number) from error
+            expected = _digest(entry.sequence, entry.at, entry.kind, entry.body, last)
+            if (entry.sequence, entry.previous, entry.digest) != (number, last, expected):
+                raise self._broken(number)
+            entries.append(entry)
+            last = entry.digest
+        return tuple(entries)
+
+    def append(self, kind: Kind, body: Frozen | dict[str, JsonValue]) -> Entry:
+        """Add one fact durably. Time never runs backwards: a clock that jumped back is held."""
+        content = body.model_dump(mode="json") if isinstance(body, Frozen) else body
+        content = json.loads(json.dumps(content))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            self._set_torn_tail_aside()
+            entries = self.entries()
+            last = entries[-1] if entries else None
+            at = max(self._clock(), last.at) if last else self._clock()
+            previous = last.digest if last else GENESIS
+            digest = _digest(len(entries), at, kind, content, previous)
+            entry = Entry(
+                sequence=len(entries),
+                at=at,
+                kind=kind,
+                body=content,
+                previous=previous,
+                digest=digest,
+            )
+            with self.path.open("ab") as stream:
+                stream.write(entry.model_dump_json().encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            sync_folder(self.path.parent)
+        return entry
+
+    def releases(self) -> tuple[Release, ...]:
+        """Every release, oldest first."""
+        return tuple(Release.model_validate(e.body) for e in self.entries() if e.kind == "release")
+
+    def current(self) -> Release | None:
+        """What should serve: the last release, or what the last rollback went back to."""
+        history = self._history()
+        return history[-1] if history else None
+
+    def previous(self) -> Release | None:
+        """What ``rollback`` goes to: the release that served before the current one."""
+        history = self._history()
+        return history[-2] if len(history) > 1 else None
+
+    def rolled_out(self) -> str | None:
+        """Version that last passed its golden requests on this machine."""
+        for entry in reversed(self.entries()):
+            if entry.kind == "rollout":
+                return str(entry.body["version"])
+        return None
+
+    def release(self, version: str) -> Release:
+        """The release with this version.
+
+        Raises:
+            LedgerError: There is none; the message lists those there are.
+        """
+        releases = {release.version: release for release in self.releases()}
+        if version not in releases:
+            raise LedgerError(f"no release {version!r}; there are: {', '.join(releases) or 'none'}")
+        return releases[version]
+
+    def decision(self, evaluation_id: str) -> GateDecision | None:
+        """The newest decision on this evaluation, if the gate has spoken."""
+        for entry in reversed(self.entries()):
+            if entry.kind == "decision" and entry.body["evaluation_id"] == evaluation_id:
+                return GateDecision.model_validate(entry.body["decision"])
+        return None
+
+    def approvals(self, candidate_id: str) -> tuple[Entry, ...]:
+        """Approvals given to this candidate."""
+        return tuple(
+            entry
+            for entry in self.entries()
+            if entry.kind == "approval" and entry.body["candidate_id"] == candidate_id
+        )
+
+    def new_version(self) -> str:
+        """A version ``vYYYYMMDD_HHMMSS`` (UTC), later than every one given before."""
+        taken = max((release.version for release in self.releases()), default="")
+        at = self._clock()
+        while (version := f"v{at:%Y%m%d_%H%M%S}") <= taken:
+            at += timedelta(seconds=1)
+        return version
+
+    def _history(self) -> list[Release]:
+        """Releases as a stack: a release is pushed; going back cuts, going forward pushes again."""
+        known: dict[str, Release] = {}
+        stack: list[Release] = []
+        for entry in self.entries():
+            if entry.kind == "release":
+                release = Release.model_validate(entry.body)
+                known[release.version] = release
+                stack.append(release)
+            elif entry.kind == "rollback":
+                target = known[str(entry.body["to_version"])]
+                stack = stack[: stack.index(target) + 1] if target in stack else [*stack, target]
+        return stack
+
+    def _lines(self) -> list[bytes]:
+        """Complete lines; a torn tail (crash while appending) was never acknowledged."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        return data[: data.rfind(b"\n") + 1].splitlines()
+
+    def _set_torn_tail_aside(self) -> None:
+        data = self.path.read_bytes() if self.path.exists() else b""
+        complete = data.rfind(b"\n") + 1
+        if complete < len(data):
+            with Path(f"{self.path}.torn").open("ab") as stream:
+                stream.write(data[complete:] + b"\n")
+            with self.path.open("r+b") as stream:
+                stream.truncate(complete)
+
+    def _broken(self, number: int) -> LedgerError:
+        return LedgerError(
+            f"{self.path}: line {number + 1} does not match its seal; somebody edited the ledger. "
+            "Restore the file from a backup; nothing is released until it verifies."
+        )

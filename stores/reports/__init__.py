@@ -1,0 +1,165 @@
+"""What a person sees of an evaluation. Here: the typed inputs of the plots, the page, the tables.
+
+The figures themselves are measured elsewhere (``models.core``): nothing in this package decides or
+measures a metric of its own, and nothing knows Dagster. ``plots`` draws, ``page`` writes the HTML
+report, ``tables`` makes rows and Markdown, ``evidently_report`` runs Evidently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from models.contracts.learner import Vector
+from models.contracts.results import Candidate, GateDecision, Scorecard, Snapshot
+from models.core.metrics import ClassRow, Confusion
+
+#: Who a model is in this comparison; it fixes the colour and the line of its curves.
+Role = Literal["challenger", "champion", "candidate"]
+
+
+class ReportError(Exception):
+    """Input that cannot be shown; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Scores of one model on the holdout.
+
+    Attributes:
+        name: Shown in the legend; unique within a plot.
+        labels: Shape (n,) of 0.0 or 1.0, both present.
+        scores: Shape (n,), probability of the positive class, 0 to 1.
+        threshold: Decision threshold; its operating point is marked.
+        role: Fixes colour and line style.
+    """
+
+    name: str
+    labels: Vector
+    scores: Vector
+    threshold: float
+    role: Role = "candidate"
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim != 1 or self.labels.shape != self.scores.shape:
+            raise ReportError(
+                f"{self.name}: labels {self.labels.shape} and scores {self.scores.shape} must be "
+                "two vectors of one length"
+            )
+        if set(np.unique(self.labels).tolist()) != {0.0, 1.0}:
+            raise ReportError(f"{self.name}: labels must be 0 and 1, with both present")
+        if not bool(np.all((self.scores >= 0) & (self.scores <= 1))):
+            raise ReportError(f"{self.name}: scores must be probabilities; found NaN or off 0..1")
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Scores of one trial against the number of training rows, cross-validated.
+
+    Attributes:
+        name: Trial.
+        metric: Name in ``models.core.metrics.METRICS``.
+        sizes: Training rows at each step, rising.
+        train: Mean score on the rows fitted, per step.
+        train_sd: Its standard deviation over the folds.
+        validation: Mean score on the rows left out, per step.
+        validation_sd: Its standard deviation over the folds.
+    """
+
+    name: str
+    metric: str
+    sizes: Sequence[int]
+    train: Sequence[float]
+    train_sd: Sequence[float]
+    validation: Sequence[float]
+    validation_sd: Sequence[float]
+
+    def __post_init__(self) -> None:
+        parts = (self.train, self.train_sd, self.validation, self.validation_sd)
+        if not self.sizes or any(len(part) != len(self.sizes) for part in parts):
+            raise ReportError(f"{self.name}: a learning curve wants one value per size, all five")
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """Loss of a boosted or iterated model after each round, for training and validation rows."""
+
+    name: str
+    loss: str
+    train: Sequence[float]
+    validation: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if not self.train or len(self.train) != len(self.validation):
+            raise ReportError(f"{self.name}: a loss curve wants one value per round, for both sets")
+
+
+@dataclass(frozen=True)
+class RobustnessRow:
+    """What a disturbance of the inputs does to a metric of the challenger.
+
+    Attributes:
+        name: The disturbance in words, e.g. ``10 % of values missing``.
+        metric: Name in ``models.core.metrics.METRICS``.
+        clean: Value on the holdout as it is.
+        disturbed: Value on the disturbed holdout.
+    """
+
+    name: str
+    metric: str
+    clean: float
+    disturbed: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything one report shows. Parts that were not measured stay empty and are left out.
+
+    Attributes:
+        title: The product in words.
+        evaluation_id: Names the evaluation, so that the page can be traced.
+        metric: Primary metric of the gate.
+        positive: What the positive class means, e.g. ``conflict``.
+        level: Level of every interval (0.90 when the gate's alpha is 0.05).
+        challenger: ``candidate_id`` of the best candidate.
+        champion: ``candidate_id`` of the serving champion; None when there is none.
+        scorecards: Every model judged, champion included.
+        candidates: Manifests of the models judged (the champion's may be missing).
+        curves: Scores of the models; empty leaves the curve plots out.
+        confusion: The challenger's counts at its threshold.
+        classes: The challenger's classification report.
+        decision: The gate's, or None while it has not decided.
+    """
+
+    title: str
+    evaluation_id: str
+    metric: str
+    positive: str
+    level: float
+    snapshot: Snapshot
+    challenger: str
+    champion: str | None
+    scorecards: Sequence[Scorecard]
+    candidates: Sequence[Candidate]
+    curves: Sequence[Curves] = ()
+    confusion: Confusion | None = None
+    classes: Sequence[ClassRow] = ()
+    learning: Sequence[LearningCurve] = ()
+    losses: Sequence[LossCurve] = ()
+    robustness: Sequence[RobustnessRow] = ()
+    decision: GateDecision | None = None
+
+    def scorecard(self, candidate_id: str) -> Scorecard:
+        """The scorecard of one model.
+
+        Raises:
+            ReportError: That model was not judged.
+        """
+        for card in self.scorecards:
+            if card.candidate_id == candidate_id:
+                return card
+        known = ", ".join(card.candidate_id for card in self.scorecards)
+        raise ReportError(f"no scorecard for {candidate_id!r}; judged were: {known}")

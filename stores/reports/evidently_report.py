@@ -1,0 +1,207 @@
+"""The Evidently report: quality of the scores on the holdout, drift of its inputs.
+
+The one place that knows Evidently (0.7's API). It writes a picture for a person; the checks and the
+gate have arithmetic of their own and never read it. Evidently takes seconds to import, so it is
+imported inside ``write_evidently`` only.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.contracts.learner import Vector
+from models.contracts.product import LABEL
+from stores.files import write_atomic
+from stores.reports import ReportError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS = 10_000
+#: One method for every column, so that figures compare: Wasserstein distance in units of the
+#: training rows' standard deviation (what Evidently itself takes for numbers above 1,000 rows).
+DRIFT_METHOD, DRIFT_THRESHOLD = "wasserstein", 0.1
+#: Evidently's metric -> our name.
+QUALITY = {
+    "Accuracy": "accuracy",
+    "Precision": "precision",
+    "Recall": "recall",
+    "F1Score": "f1",
+    "RocAuc": "roc_auc",
+    "LogLoss": "log_loss",
+}
+
+
+@dataclass(frozen=True)
+class EvidentlySummary:
+    """What the report says, typed.
+
+    Attributes:
+        path: The HTML file (4 to 6 MB: it carries its own script).
+        rows: Holdout rows in it (a sample when there were more than 10,000).
+        reference_rows: Training rows in it.
+        drift: Column -> distance to the training rows, in their standard deviations.
+        drifted: Columns at or over ``DRIFT_THRESHOLD``, farthest first.
+        drift_share: Share of the compared columns that drifted.
+        skipped: Columns without a single value on one of the sides.
+        quality: Metric of the holdout rows shown -> value.
+    """
+
+    path: Path
+    rows: int
+    reference_rows: int
+    drift: Mapping[str, float]
+    drifted: tuple[str, ...]
+    drift_share: float
+    skipped: tuple[str, ...]
+    quality: Mapping[str, float]
+
+
+def write_evidently(
+    path: Path,
+    holdout: pd.DataFrame,
+    train: pd.DataFrame,
+    *,
+    columns: Sequence[str],
+    scores: Vector,
+    threshold: float,
+    max_rows: int = MAX_ROWS,
+    seed: int = 0,
+) -> EvidentlySummary:
+    """Write one HTML: how the scores classify the holdout, and how its inputs drifted.
+
+    Quality is shown for the holdout alone: scores of rows the model was fitted on say nothing.
+
+    Args:
+        path: HTML file to write, in one step.
+        holdout: The judged rows, with ``label`` and the columns.
+        train: Training rows, the reference of the drift.
+        columns: Numeric model inputs.
+        scores: Shape (len(holdout),), probability of the positive class, in row order.
+        threshold: Decision threshold.
+        max_rows: Larger frames are sampled down to this, without replacement.
+        seed: Of that sample.
+
+    Raises:
+        ReportError: Rows and scores do not match, a column is missing, or no column has values.
+    """
+    _check(holdout, train, columns, scores)
+    shown = holdout[list(columns)].assign(
+        label=holdout[LABEL].to_numpy(dtype=np.int64),
+        score=scores,
+        decision=(scores >= threshold).astype(np.int64),
+    )
+    current, reference = _sample(shown, max_rows, seed), _sample(train, max_rows, seed)
+    usable = [
+        name for name in columns if current[name].notna().any() and reference[name].notna().any()
+    ]
+    if not usable:
+        raise ReportError("no column has a value in both holdout and training rows")
+    with _evidently_warnings():
+        quality, drift, page = _run(current, reference, usable, threshold)
+    write_atomic(path, page)
+    far = sorted(
+        (name for name in drift if drift[name] >= DRIFT_THRESHOLD), key=lambda n: -drift[n]
+    )
+    return EvidentlySummary(
+        path=path,
+        rows=len(current),
+        reference_rows=len(reference),
+        drift=drift,
+        drifted=tuple(far),
+        drift_share=len(far) / len(usable),
+        skipped=tuple(name for name in columns if name not in usable),
+        quality=quality,
+    )
+
+
+def _run(
+    current: pd.DataFrame, reference: pd.DataFrame, columns: list[str], threshold: float
+) -> tuple[dict[str, float], dict[str, float], str]:
+    """Run both presets and lay their widgets into one page (script and style once, not twice)."""
+    from evidently import BinaryClassification, DataDefinition, Dataset, Report
+    from evidently.core.metric_types import render_widgets
+    from evidently.legacy.renderers.html_widgets import group_widget, header_text
+    from evidently.presets import ClassificationPreset, DataDriftPreset
+
+    task = BinaryClassification(
+        target="label", prediction_labels="decision", prediction_probas="score"
+    )
+    judged = DataDefinition(numerical_columns=columns, classification=[task])
+    inputs = DataDefinition(numerical_columns=columns)
+    quality = Report([ClassificationPreset(probas_threshold=threshold)]).run(
+        Dataset.from_pandas(current, data_definition=judged), None
+    )
+    preset = DataDriftPreset(columns=columns, method=DRIFT_METHOD, threshold=DRIFT_THRESHOLD)
+    drift = Report([preset]).run(
+        Dataset.from_pandas(current[columns], data_definition=inputs),
+        Dataset.from_pandas(reference[columns], data_definition=inputs),
+    )
+    # A run with a reference wants scores for the reference too, so these are two runs; only the
+    # widgets of a run, which Evidently keeps private, can be laid into one page.
+    sections = (
+        (f"Classification quality, {len(current):,} holdout rows", quality),
+        (f"Inputs: {len(current):,} holdout against {len(reference):,} training rows", drift),
+    )
+    widgets = [
+        group_widget(title="", widgets=[header_text(label=name), *run._widgets])
+        for name, run in sections
+    ]
+    return _quality(quality.dict()), _drift(drift.dict()), str(render_widgets(widgets))
+
+
+def _quality(found: Mapping[str, Any]) -> dict[str, float]:
+    """Our names and plain floats for the single-valued classification metrics."""
+    values = {
+        metric["config"]["type"].split(":")[-1]: metric["value"] for metric in found["metrics"]
+    }
+    return {name: float(values[theirs]) for theirs, name in QUALITY.items()}
+
+
+def _drift(found: Mapping[str, Any]) -> dict[str, float]:
+    """Column to drift distance."""
+    return {
+        str(metric["config"]["column"]): float(metric["value"])
+        for metric in found["metrics"]
+        if metric["config"]["type"].endswith(":ValueDrift")
+    }
+
+
+def _sample(frame: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """The rows, or a seeded sample of them in their order."""
+    chosen = frame if len(frame) <= most else frame.sample(most, random_state=seed).sort_index()
+    return chosen.reset_index(drop=True)
+
+
+def _check(
+    holdout: pd.DataFrame, train: pd.DataFrame, columns: Sequence[str], scores: Vector
+) -> None:
+    if scores.shape != (len(holdout),):
+        raise ReportError(f"{len(holdout)} holdout rows but scores of shape {scores.shape}")
+    if holdout.empty or train.empty:
+        raise ReportError("the Evidently report wants holdout and training rows; one has none")
+    for side, frame, wanted in (("holdout", holdout, [LABEL, *columns]), ("train", train, columns)):
+        missing = [name for name in wanted if name not in frame]
+        if missing:
+            raise ReportError(f"{side} rows lack the columns {missing}")
+
+
+@contextmanager
+def _evidently_warnings() -> Iterator[None]:
+    """Silence what Evidently 0.7.23 and the Litestar it imports warn of at import, no more."""
+    with warnings.catch_warnings():
+        for message in (
+            r"numpy\.core is deprecated",
+            r"invalid escape sequence",
+            r"Call to deprecated function 'Dependency'",
+            r"Use of deprecated class 'DependencyKwarg'",
+        ):
+            warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
+        yield

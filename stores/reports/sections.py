@@ -1,0 +1,277 @@
+"""What stands on the report page and in which order: sections of tables and plots. Pure.
+
+No HTML here (that is ``templates/``) and no file (that is ``page``). A part that was not measured
+gives no section.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from models.contracts.results import Candidate
+from stores.reports import Comparison, Curves, forest, plots, tables, words
+from stores.reports.tables import Row
+
+RAILS = "Guardrails: what must not get worse; a small p says that it did"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a caption; the first column of each row is its header."""
+
+    caption: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A PNG, what a person who cannot see it reads, and how to read it."""
+
+    png: bytes
+    alt: str
+    reading: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One chapter of the page."""
+
+    anchor: str
+    title: str
+    plots: Sequence[Plot] = ()
+    tables: Sequence[Table] = ()
+
+
+def build(comparison: Comparison, dpi: int) -> list[Section]:
+    """Every section there is something to show for, in reading order."""
+    parts = [
+        _decision(comparison, dpi),
+        _models(comparison),
+        _ranking(comparison, dpi),
+        _calibration(comparison, dpi),
+        _threshold(comparison, dpi),
+        _slices(comparison, dpi),
+        _learned(comparison, dpi),
+        _robustness(comparison),
+        _data(comparison),
+        _reproduce(comparison),
+    ]
+    return [part for part in parts if part.plots or any(table.rows for table in part.tables)]
+
+
+def transpose(rows: Sequence[Row], key: str) -> list[Row]:
+    """Rows as columns, headed by the values of ``key``: few models with many figures read so."""
+    if not rows:
+        return []
+    turned: list[Row] = []
+    for name in rows[0]:
+        if name != key:
+            line: Row = {"Figure": name}
+            line |= {str(row[key]): row[name] for row in rows}
+            turned.append(line)
+    return turned
+
+
+def _decision(it: Comparison, dpi: int) -> Section:
+    if it.decision is None:
+        return Section("decision", "Decision")
+    shown = []
+    found = it.decision.effect
+    if found is None:
+        value = words.interval(it.decision.challenger_value)
+        alt = f"{words.metric(it.decision.metric)} of the first champion: {value}, with the floor."
+        reading = "The interval must clear the floor; there is no champion to compare with."
+    else:
+        alt = f"Error removed against the champion: {words.percent_interval(found)}."
+        reading = (
+            "The gate wants the whole interval right of the solid line (no difference) and reaching "
+            "the dashed one (the smallest gain worth a release)."
+        )
+    if math.isfinite((found or it.decision.challenger_value).value):
+        shown.append(Plot(forest.effect(it.decision, dpi), alt, reading))
+    judged = Table("Statistical tests behind the decision", tables.tests_table(it.decision))
+    rails = Table(RAILS, tables.guardrails_table(it.decision))
+    return Section("decision", "Decision", shown, (judged, rails))
+
+
+def _models(it: Comparison) -> Section:
+    rows = tables.candidates_table(
+        it.scorecards, it.candidates, it.challenger, it.champion, it.metric
+    )
+    caption = (
+        f"Every model on the same holdout rows; {it.level:.0%} intervals in brackets. CV: mean ± "
+        "standard deviation over the folds of the training rows."
+    )
+    return Section("models", "Models compared", (), (Table(caption, transpose(rows, "Model")),))
+
+
+def _ranking(it: Comparison, dpi: int) -> Section:
+    if not it.curves:
+        return Section("ranking", "Ranking")
+    names = ", ".join(f"{curve.name} ({curve.role})" for curve in it.curves)
+    shown = (
+        Plot(
+            plots.roc(it.curves, dpi),
+            f"ROC curves of {names}.",
+            "The nearer a curve runs to the upper left corner, the better the model ranks; each "
+            "mark is the model's decision threshold.",
+        ),
+        Plot(
+            plots.precision_recall(it.curves, dpi),
+            f"Precision-recall curves of {names}.",
+            "Precision is the share of alarms that are right, recall the share of cases that are "
+            "found; guessing stays on the base rate.",
+        ),
+    )
+    return Section("ranking", "Ranking", shown)
+
+
+def _calibration(it: Comparison, dpi: int) -> Section:
+    curves = _main_curves(it.curves)
+    if not curves:
+        return Section("calibration", "Calibration")
+    names = " and ".join(f"{curve.name} ({curve.role})" for curve in curves)
+    reading = (
+        "Each mark holds about a tenth of the rows: on the diagonal, of the rows given 30 % about "
+        "30 % turn out positive; below it scores are too high. Bars: 95 % Wilson intervals."
+    )
+    plot = Plot(plots.calibration(curves, dpi=dpi), f"Reliability diagram of {names}.", reading)
+    return Section("calibration", "Calibration", (plot,))
+
+
+def _threshold(it: Comparison, dpi: int) -> Section:
+    shown = []
+    manifest = _manifest(it, it.challenger)
+    if it.confusion is not None and manifest is not None:
+        tn, fp, fn, tp = it.confusion
+        alt = (
+            f"Confusion matrix: {tn:,} true negatives, {fp:,} false positives, {fn:,} false "
+            f"negatives, {tp:,} true positives."
+        )
+        reading = (
+            "Each row is one true class; the diagonal is right. The upper right are false alarms, "
+            "the lower left are misses."
+        )
+        png = plots.confusion(it.confusion, manifest.threshold, it.positive, dpi)
+        shown.append(Plot(png, alt, reading))
+    caption = "Classification report of the challenger at its threshold, per class"
+    report = Table(caption, tables.classes_table(it.classes))
+    return Section("threshold", "Decisions at the threshold", shown, (report,))
+
+
+def _slices(it: Comparison, dpi: int) -> Section:
+    challenger = it.scorecard(it.challenger)
+    champion = it.scorecard(it.champion) if it.champion else None
+    name, better = words.metric(it.metric), words.direction(it.metric)
+    plot = Plot(
+        forest.slices(challenger, champion, it.metric, dpi),
+        f"{name} per slice and tenant with intervals; the table below holds the same values.",
+        f"{name}: {better}. A slice whose interval lies on the bad side of the dotted line (the "
+        "challenger overall) is served worse than the rest.",
+    )
+    versus = "challenger against champion" if champion else "challenger"
+    compared = Table(
+        f"{name} per slice, {versus}", tables.slices_table(challenger, champion, it.metric)
+    )
+    every = Table("Every metric of the challenger", tables.metrics_table(challenger, it.metric))
+    return Section("slices", "Slices and tenants", (plot,), (compared, every))
+
+
+def _learned(it: Comparison, dpi: int) -> Section:
+    shown = []
+    weights = it.scorecard(it.challenger).importance
+    if weights:
+        first = ", ".join(sorted(weights, key=lambda name: -weights[name])[:3])
+        reading = "How much each input moves the challenger's score; weight is no proof of cause."
+        png = plots.importance(weights, dpi=dpi)
+        shown.append(Plot(png, f"Importance of the inputs; the heaviest are {first}.", reading))
+    if it.learning:
+        reading = (
+            "A validation line that still rises says more rows would help; a wide gap to the "
+            "training line says the model learns its rows by heart."
+        )
+        alt = f"Learning curves of {', '.join(curve.name for curve in it.learning)}."
+        shown.append(Plot(plots.learning_curves(it.learning, dpi), alt, reading))
+    if it.losses:
+        reading = "The diamond marks the best round; training beyond it fits noise."
+        alt = f"Loss by round of {', '.join(curve.name for curve in it.losses)}."
+        shown.append(Plot(plots.losses(it.losses, dpi), alt, reading))
+    return Section("learned", "What the model learned", shown)
+
+
+def _robustness(it: Comparison) -> Section:
+    caption = "The challenger on disturbed inputs: a small change of the data must not break it"
+    rows = tables.robustness_table(it.robustness)
+    return Section("robustness", "Robustness", (), (Table(caption, rows),))
+
+
+def _data(it: Comparison) -> Section:
+    snapshot = it.snapshot
+    facts: dict[str, str | int] = {
+        "Known as of": f"{snapshot.as_of:%Y-%m-%d %H:%M}",
+        "Holdout from": f"{snapshot.split_at:%Y-%m-%d %H:%M}",
+        "Gap before the holdout": f"{snapshot.gap_hours:g} hours",
+        "Rows": snapshot.rows,
+        "Training rows": snapshot.train_rows,
+        "Rows left out in the gap": snapshot.gap_rows,
+        "Holdout rows": snapshot.holdout_rows,
+        "Holdout rows that judge": snapshot.judged_rows,
+        "Positives among them": snapshot.positives,
+        "Inputs": len(snapshot.columns),
+        "Tenants": ", ".join(snapshot.tenants),
+        "Source": snapshot.source,
+    }
+    return Section("data", "Data", (), (Table("The frozen snapshot", _facts(facts)),))
+
+
+def _reproduce(it: Comparison) -> Section:
+    ids = {
+        "Evaluation": it.evaluation_id,
+        "Snapshot": it.snapshot.snapshot_id,
+        "Content hash": it.snapshot.content_hash,
+        "Whole record": f"assay explain {it.snapshot.product}",
+    }
+    fitted: list[Row] = [
+        {
+            "Trial": manifest.trial,
+            "Candidate": manifest.candidate_id,
+            "Seed": str(manifest.seed),
+            "Code": manifest.code_version,
+            "Learner": manifest.learner,
+            "Parameters": json.dumps(manifest.params, sort_keys=True),
+        }
+        for manifest in it.candidates
+    ]
+    caption = "The same snapshot, code, seed and parameters give the same candidate"
+    return Section(
+        "reproduce", "How to reproduce", (), (Table("Ids", _facts(ids)), Table(caption, fitted))
+    )
+
+
+def _facts(facts: Mapping[str, str | int]) -> list[Row]:
+    return [{"Fact": name, "Value": value} for name, value in facts.items()]
+
+
+def _manifest(it: Comparison, candidate_id: str) -> Candidate | None:
+    return next((one for one in it.candidates if one.candidate_id == candidate_id), None)
+
+
+def _main_curves(curves: Sequence[Curves]) -> list[Curves]:
+    """Challenger and champion, or the first two when the roles are not set."""
+    return [curve for curve in curves if curve.role != "candidate"] or list(curves[:2])
+
+
+def headline(it: Comparison) -> Iterator[tuple[str, str]]:
+    """The few figures at the top of the page: name and value."""
+    name = words.metric(it.metric)
+    ours = it.scorecard(it.challenger).metrics["overall"].get(it.metric)
+    yield f"{name}, challenger", words.interval(ours)
+    if it.champion:
+        theirs = it.scorecard(it.champion).metrics["overall"].get(it.metric)
+        yield f"{name}, champion", words.interval(theirs)
+    if it.decision is not None and it.decision.effect is not None:
+        yield "Error removed", words.percent_interval(it.decision.effect)
+    yield "Rows that judge", f"{it.snapshot.judged_rows:,}"

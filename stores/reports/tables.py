@@ -1,0 +1,201 @@
+"""Rows of the tables for Dagster's metadata, rich tables and the page. Pure functions.
+
+A row is a plain dict of strings and numbers, every row of a table with the same keys in the same
+order, so it is a Dagster ``TableRecord`` as it stands. A value that is missing is ``n/a``.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from pydantic import JsonValue
+
+from models.contracts.results import Candidate, GateDecision, Scorecard
+from models.core.metrics import ClassRow
+from stores.reports import RobustnessRow, Role, words
+
+Row = dict[str, str | float | int]
+
+
+def model_names(cards: Sequence[Scorecard]) -> dict[str, str]:
+    """Candidate id to a name that is unique: the trial, with part of the id when it occurs twice.
+
+    (A challenger and the serving champion are often fits of one trial.)
+    """
+    often = Counter(card.trial for card in cards)
+    return {
+        card.candidate_id: card.trial
+        if often[card.trial] == 1
+        else f"{card.trial} ({card.candidate_id[:6]})"
+        for card in cards
+    }
+
+
+def role(candidate_id: str, challenger: str, champion: str | None) -> Role:
+    """What a model is in this comparison, in one word."""
+    if candidate_id == challenger:
+        return "challenger"
+    return "champion" if candidate_id == champion else "candidate"
+
+
+def candidates_table(
+    cards: Sequence[Scorecard],
+    candidates: Iterable[Candidate],
+    challenger: str,
+    champion: str | None,
+    metric: str,
+) -> list[Row]:
+    """One row per model: metrics with intervals, latency, size, cross-validation, threshold.
+
+    Args:
+        cards: Every model judged.
+        candidates: Their manifests; where one is missing its columns are ``n/a``.
+        challenger: ``candidate_id``.
+        champion: ``candidate_id``, or None.
+        metric: Primary metric: first column, and the one whose folds are averaged (± 1 SD).
+    """
+    manifests = {candidate.candidate_id: candidate for candidate in candidates}
+    names, columns = model_names(cards), _metrics(cards, metric)
+    rows = []
+    for card in cards:
+        manifest = manifests.get(card.candidate_id)
+        overall = card.metrics.get("overall", {})
+        row: Row = {
+            "Model": names[card.candidate_id],
+            "Role": role(card.candidate_id, challenger, champion),
+        }
+        row |= {words.metric(name): words.interval(overall.get(name)) for name in columns}
+        row |= {
+            f"CV {words.metric(metric)}": _folds(manifest.cv.get(metric) if manifest else None),
+            "Threshold": words.number(manifest.threshold if manifest else None),
+            "Latency p50 (ms)": round(card.latency_p50_ms, 3),
+            "Latency p95 (ms)": round(card.latency_p95_ms, 3),
+            "Size": words.size(card.size_bytes),
+            "Fit (s)": words.number(manifest.fit_seconds if manifest else None, 1),
+            "Candidate": card.candidate_id,
+        }
+        rows.append(row)
+    return rows
+
+
+def slices_table(challenger: Scorecard, champion: Scorecard | None, metric: str) -> list[Row]:
+    """One row per slice: rows, positives, the metric of both models and their difference."""
+    rows: list[Row] = []
+    for name in _slices(challenger):
+        ours = challenger.metrics[name].get(metric)
+        row: Row = {
+            "Slice": words.slice_name(name),
+            "Rows": challenger.rows.get(name, 0),
+            "Positives": challenger.positives.get(name, 0),
+            "Challenger": words.interval(ours),
+        }
+        if champion is not None:
+            theirs = champion.metrics.get(name, {}).get(metric)
+            gap = ours.value - theirs.value if ours and theirs else None
+            row |= {"Champion": words.interval(theirs), "Difference": words.signed(gap)}
+        rows.append(row)
+    return rows
+
+
+def metrics_table(card: Scorecard, metric: str) -> list[Row]:
+    """One row per slice of one model, every metric with its interval."""
+    columns, rows = _metrics([card], metric), []
+    for name in _slices(card):
+        row: Row = {"Slice": words.slice_name(name), "Rows": card.rows.get(name, 0)}
+        found = card.metrics[name]
+        row |= {words.metric(key): words.interval(found.get(key)) for key in columns}
+        rows.append(row)
+    return rows
+
+
+def guardrails_table(decision: GateDecision) -> list[Row]:
+    """One row per guardrail with both values, the loss, the p-values and the outcome."""
+    return [
+        {
+            "Metric": words.metric(item.metric),
+            "Slice": words.slice_name(item.slice),
+            "Challenger": words.number(item.challenger),
+            "Champion": words.number(item.champion),
+            "Error added": words.percent(item.relative_loss),
+            "p of harm": words.p_value(item.p_value),
+            "p (Holm)": words.p_value(item.adjusted_p),
+            "Status": item.status.replace("_", " "),
+            "Reason": item.reason,
+        }
+        for item in decision.guardrails
+    ]
+
+
+def tests_table(decision: GateDecision) -> list[Row]:
+    """One row per statistical test of the decision."""
+    return [
+        {
+            "Test": item.name.replace("_", " "),
+            "Statistic": words.number(item.statistic),
+            "p": words.p_value(item.p_value),
+            "Effect": words.number(item.effect, 4),
+            "Interval": f"[{words.number(item.low, 4)}, {words.number(item.high, 4)}]",
+            "Detail": ", ".join(
+                f"{key.replace('_', ' ')} {_short(value)}" for key, value in item.detail.items()
+            ),
+        }
+        for item in decision.tests
+    ]
+
+
+def classes_table(classes: Iterable[ClassRow]) -> list[Row]:
+    """A classification report, one row per class."""
+    return [
+        {
+            "Class": item.name,
+            "Precision": words.number(item.precision),
+            "Recall": words.number(item.recall),
+            "F1": words.number(item.f1),
+            "Rows": item.support,
+        }
+        for item in classes
+    ]
+
+
+def robustness_table(rows: Iterable[RobustnessRow]) -> list[Row]:
+    """One row per disturbance: the metric without it, with it, and the change."""
+    return [
+        {
+            "Disturbance": item.name,
+            "Metric": words.metric(item.metric),
+            "Undisturbed": words.number(item.clean),
+            "Disturbed": words.number(item.disturbed),
+            "Change": words.signed(item.disturbed - item.clean),
+        }
+        for item in rows
+    ]
+
+
+def _metrics(cards: Sequence[Scorecard], first: str) -> list[str]:
+    """Every metric that any model has, the primary one first, the others as they come."""
+    found = dict.fromkeys([first])
+    for card in cards:
+        for metrics in card.metrics.values():
+            found |= dict.fromkeys(metrics)
+    return list(found)
+
+
+def _slices(card: Scorecard) -> list[str]:
+    """The slices: overall, named ones, then tenants by rows."""
+    return sorted(
+        card.metrics, key=lambda name: (words.slice_order(name), -card.rows.get(name, 0), name)
+    )
+
+
+def _folds(values: Sequence[float] | None) -> str:
+    """Mean ± sample standard deviation over the folds."""
+    if not values:
+        return words.MISSING
+    mean = words.number(statistics.fmean(values))
+    return f"{mean} ± {words.number(statistics.stdev(values))}" if len(values) > 1 else mean
+
+
+def _short(value: JsonValue) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

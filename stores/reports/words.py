@@ -1,0 +1,114 @@
+"""How names and numbers are written for a person: metrics, slices, intervals, sizes, outcomes."""
+
+from __future__ import annotations
+
+import math
+
+from models.contracts.results import Estimate, GateDecision, Outcome
+from models.core.metrics import METRICS
+
+OUTCOMES: dict[Outcome, str] = {
+    "promote": "Promote",
+    "too_few_data": "Too few data to decide",
+    "awaiting_approval": "Passed, awaiting approval",
+}
+
+NOT_DECIDED = "Not yet decided: the gate has not judged this evaluation."
+MISSING = "n/a"
+
+
+def metric(name: str) -> str:
+    """A metric's name for a person; one that is not known is shown without its underscores."""
+    title = METRICS[name].title if name in METRICS else name.replace("_", " ")
+    return title[:1].upper() + title[1:]
+
+
+def direction(name: str) -> str:
+    """Which values of a metric are good."""
+    if name == "calibration_slope":
+        return "best at 1"
+    known = METRICS.get(name)
+    if known is None:
+        return ""
+    return "higher is better" if known.higher_is_better else "lower is better"
+
+
+def slice_name(name: str) -> str:
+    """A slice's name for a person: ``slice_hard`` -> ``hard slice``."""
+    if name.startswith("slice_"):
+        return f"{name.removeprefix('slice_').replace('_', ' ')} slice"
+    return name
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A value with fixed digits; None, NaN and infinities are ``n/a``, never a false zero."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:.{digits}f}"
+    return f"{0:.{digits}f}" if float(text) == 0 else text
+
+
+def p_value(value: float | None) -> str:
+    """A p-value: three digits, and below 0.001 said so."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as percent."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{number(100 * value, digits)} %"
+
+
+def bounds(estimate: Estimate, digits: int = 3) -> str:
+    """The interval alone: ``[0.948, 0.965]``."""
+    return f"[{number(estimate.low, digits)}, {number(estimate.high, digits)}]"
+
+
+def interval(estimate: Estimate | None, digits: int = 3) -> str:
+    """Value and interval: ``0.957 [0.948, 0.965]``."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return MISSING
+    return f"{number(estimate.value, digits)} {bounds(estimate, digits)}"
+
+
+def size(count: int) -> str:
+    """Bytes as kB or MB (powers of 1000)."""
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.1f} kB"
+
+
+def outcome(value: GateDecision) -> str:
+    """The outcome in a few words."""
+    if value.outcome == "keep":
+        return "Keep the champion" if value.champion else "No first champion"
+    return OUTCOMES[value.outcome]
+
+
+def decision(value: GateDecision | None) -> str:
+    """The decision and its reason in one sentence."""
+    if value is None:
+        return NOT_DECIDED
+    return f"{outcome(value)}: {value.reason.rstrip('.')}."
+
+
+def slice_order(name: str) -> int:
+    """Where a slice stands in a list: overall (0), named slices (1), tenants (2)."""
+    if name == "overall":
+        return 0
+    return 1 if name.startswith("slice_") else 2
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign: ``+0.012``."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and value > 0 and text != MISSING else text
+
+
+def percent_interval(estimate: Estimate | None) -> str:
+    """A share and its interval as percent: ``12.3 % [6.1, 18.0]``."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return MISSING
+    low, high = number(100 * estimate.low, 1), number(100 * estimate.high, 1)
+    return f"{percent(estimate.value)} [{low}, {high}]"
