@@ -5,18 +5,22 @@ docs/decisions/0002-dbt-assets.md). Only this module builds, and only dbt opens 
 Knows nothing of products.
 """
 
-from __future__ import annotations
-
+import hashlib
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.dbt_manifest import DbtError, Node, Test, command, nodes, tests
+from models.contracts.base import Frozen
 from stores.files import sha256, write_atomic
 from stores.home import Home
+
+NOT_RUN: Mapping[str, Any] = {"status": "skipped", "message": "not run: something above failed"}
 
 
 def build_dbt_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
@@ -40,7 +44,14 @@ def build_dbt_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
         """Build and test the selected models."""
         chosen = [model for model in models if model.key in context.selected_asset_keys]
         results = run_build(home, [model.name for model in chosen], context.log.info)
-        yield from _events(chosen, guards, results, context.selected_asset_check_keys, home)
+        healthy = yield from _checks(chosen, guards, results, context.selected_asset_check_keys)
+        for model in healthy:
+            seconds = float(results[model.unique_id]["execution_time"])
+            yield _materialization(model, models, seconds, home)
+        broken = [m for m in chosen if _status(results, m.unique_id) == "error"]
+        if broken:
+            reasons = "; ".join(f"{m.name}: {results[m.unique_id]['message']}" for m in broken)
+            raise dg.Failure(f"dbt could not build {reasons}")
 
     return dbt
 
@@ -81,33 +92,64 @@ def run_build(home: Home, names: list[str], say: Any = print) -> dict[str, dict[
     return {result["unique_id"]: result for result in found}
 
 
-def passed_digest(home: Home, key: str) -> str | None:
-    """Digest of the table's file when its tests last passed; None when they never did."""
-    record = home.table(key).with_suffix(".passed")
-    return record.read_text(encoding="utf-8") if record.exists() else None
+class Passed(Frozen):
+    """What is known of a table's file since its tests last passed.
+
+    Attributes:
+        sha256: Digest of the file.
+        definition: Digest over the SQL of the table and of everything above it.
+    """
+
+    sha256: str
+    definition: str
 
 
-def _events(
-    chosen: list[Node],
-    guards: list[Test],
+def passed(home: Home, key: str) -> Passed | None:
+    """The record of a table; None when its tests never passed."""
+    record = _record(home, key)
+    text = record.read_text(encoding="utf-8") if record.exists() else None
+    return Passed.model_validate_json(text) if text else None
+
+
+def _record(home: Home, key: str) -> Path:
+    return home.table(key).with_suffix(".passed")
+
+
+def _definition(model: Node, models: Sequence[Node]) -> str:
+    """Digest over the code versions of a model and its ancestors."""
+    known = {one.key: one for one in models}
+    waiting, found = [model], {model.key: model.code_version}
+    while waiting:
+        for parent in waiting.pop().deps:
+            if parent in known and parent not in found:
+                found[parent] = known[parent].code_version
+                waiting.append(known[parent])
+    text = "".join(sorted(found.values()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _checks(
+    chosen: Sequence[Node],
+    guards: Sequence[Test],
     results: Mapping[str, Mapping[str, Any]],
-    selected_checks: Any,
-    home: Home,
-) -> Iterator[Any]:
-    """A result per test, and an output per model that was built and whose tests all passed."""
+    selected: AbstractSet[dg.AssetCheckKey],
+) -> Generator[dg.AssetCheckResult, None, list[Node]]:
+    """A result per test; returns the models that were built and whose tests all passed."""
+    healthy = []
     for model in chosen:
-        result = results.get(model.unique_id, {"status": "skipped", "message": "upstream failed"})
-        healthy = result["status"] == "success"
+        fine = _status(results, model.unique_id) == "success"
         for test in (t for t in guards if t.model == model.unique_id):
-            outcome = results.get(test.unique_id, {"status": "skipped", "message": "not run"})
-            passed = outcome["status"] in ("pass", "success")
-            healthy = healthy and (passed or test.warns)
-            if dg.AssetCheckKey(model.key, test.name) in selected_checks:
-                yield _check(model, test, passed, outcome)
-        if healthy:
-            yield _materialization(model, result, home)
-        elif result["status"] not in ("success", "skipped"):
-            raise dg.Failure(f"dbt could not build {model.name}: {result['message']}")
+            passed = _status(results, test.unique_id) in ("pass", "success")
+            fine = fine and (passed or test.warns)
+            if dg.AssetCheckKey(model.key, test.name) in selected:
+                yield _check(model, test, passed, results.get(test.unique_id, NOT_RUN))
+        if fine:
+            healthy.append(model)
+    return healthy
+
+
+def _status(results: Mapping[str, Mapping[str, Any]], unique_id: str) -> str:
+    return str(results.get(unique_id, NOT_RUN)["status"])
 
 
 def _check(
@@ -126,24 +168,24 @@ def _check(
 
 
 def _materialization(
-    model: Node, result: Mapping[str, Any], home: Home
+    model: Node, models: Sequence[Node], seconds: float, home: Home
 ) -> dg.MaterializeResult[None]:
-    metadata: dict[str, Any] = {"seconds": float(result["execution_time"])}
-    file = home.table(model.key.to_user_string())
+    metadata: dict[str, Any] = {"seconds": seconds}
+    key = model.key.to_user_string()
+    file = home.table(key)
     if not file.exists():
         return dg.MaterializeResult(asset_key=model.key, metadata=metadata)
     import pyarrow.parquet as pq
 
-    digest = sha256(file)
-    write_atomic(file.with_suffix(".passed"), digest)
+    record = Passed(sha256=sha256(file), definition=_definition(model, models))
+    write_atomic(_record(home, key), record.model_dump_json())
     metadata |= {
         "dagster/row_count": pq.read_metadata(file).num_rows,
         "path": dg.MetadataValue.path(str(file)),
-        "sha256": digest,
+        "sha256": record.sha256,
     }
-    return dg.MaterializeResult(
-        asset_key=model.key, metadata=metadata, data_version=dg.DataVersion(digest[:16])
-    )
+    version = dg.DataVersion(record.sha256[:16])
+    return dg.MaterializeResult(asset_key=model.key, metadata=metadata, data_version=version)
 
 
 def _spec(model: Node) -> dg.AssetSpec:

@@ -3,8 +3,6 @@
 Add a source: write a module in ``assets/sources`` and a line in ``SOURCES``. Knows no product.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

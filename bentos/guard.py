@@ -22,11 +22,15 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 MAX_BODY_BYTES = 2_000_000
 BODY_SECONDS = 5.0
 
+#: A refusal that is longer than this carries input back, e.g. an unknown field with a huge name.
+MAX_REFUSAL_BYTES = 16_384
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PLAIN = {
     404: "no such path; GET /docs.json lists what there is",
     405: "this path takes another method; see GET /docs.json",
 }
+_TOO_WRONG = "the body is not as GET /docs.json describes it, in more places than can be listed"
 
 
 class Refused(Exception):  # noqa: N818 - a decision about a request, not a fault of ours
@@ -106,7 +110,7 @@ class _HungUpError(Exception):
 
 
 class _Reply:
-    """Sends on, with the request id on every answer and JSON in place of a plain 404 or 405."""
+    """Sends on, with the request id on every answer and short JSON in place of other refusals."""
 
     def __init__(self, send: Send, request_id: bytes) -> None:
         self._send = send
@@ -118,10 +122,10 @@ class _Reply:
         if self._replaced:
             return
         if message["type"] == "http.response.start":
-            if message["status"] in _PLAIN:
+            if text := _replacement(message):
                 self._replaced = True
                 allow = [pair for pair in message["headers"] if pair[0] == b"allow"]
-                await self.error(message["status"], _PLAIN[message["status"]], allow)
+                await self.error(message["status"], text, allow)
                 return
             message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
         await self._send(message)
@@ -139,6 +143,14 @@ class _Reply:
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _replacement(start: Message) -> str | None:
+    """What to say instead of the application's own refusal, None to let it through."""
+    if start["status"] < 400:
+        return None
+    length = int(dict(start["headers"]).get(b"content-length", b"0"))
+    return _TOO_WRONG if length > MAX_REFUSAL_BYTES else _PLAIN.get(start["status"])
 
 
 def _check_type(headers: dict[bytes, bytes]) -> None:

@@ -22,6 +22,7 @@ from models.contracts.product import ModelProduct
 from models.contracts.results import Candidate
 
 PUBLIC_KEY = "ASSAY_PUBLIC_KEY"
+READY = "ASSAY_READY"
 
 #: Subfolder of a stored model that holds the sealed artifact, apart from BentoML's own files.
 ARTIFACT = "artifact"
@@ -88,32 +89,55 @@ def risk_level(probability: float, threshold: float) -> RiskLevel:
     return "medium" if probability >= threshold / 2 else "low"
 
 
-def load(product: ModelProduct, folder: Path, version: str) -> Runtime:
-    """Verify an artifact, load it and predict once so that the first request is not slow.
+def verify(product: ModelProduct, folder: Path) -> Candidate:
+    """Prove that an artifact may be served, without loading it.
 
     Args:
         product: The product it must belong to.
         folder: Artifact folder, as sealed by ``models.core.artifact``.
+
+    Raises:
+        StartError: No public key, an artifact that does not verify, or one of another product or
+            other columns.
+    """
+    from models.core import artifact
+
+    try:
+        return _fitting(product, artifact.verify(folder, public_key()))
+    except artifact.ArtifactError as error:
+        raise StartError(str(error)) from error
+
+
+def load(product: ModelProduct, folder: Path, version: str) -> Runtime:
+    """Verify an artifact, load it and predict once so that the first request is not slow.
+
+    Args:
+        product: See `verify`.
+        folder: See `verify`.
         version: Release version to answer with.
 
     Raises:
-        StartError: No public key, an artifact that does not verify, or one of another product.
+        StartError: See `verify`; or the learner refuses the files.
     """
     from models.core import artifact
 
     try:
         candidate, predictor = artifact.load(folder, public_key(), registry.load_learner(product))
     except artifact.ArtifactError as error:
-        raise StartError(f"{product.key} {version}: {error}") from error
-    if candidate.product != product.key:
-        raise StartError(f"{folder} is a model of {candidate.product}, not of {product.key}")
+        raise StartError(str(error)) from error
     predictor.predict(np.zeros((1, len(product.data.columns))))
-    return Runtime(product, candidate, predictor, version)
+    return Runtime(product, _fitting(product, candidate), predictor, version)
 
 
-def verify(product: ModelProduct, folder: Path) -> None:
-    """TEMP."""
-    public_key()
+def _fitting(product: ModelProduct, candidate: Candidate) -> Candidate:
+    if candidate.product != product.key:
+        raise StartError(f"this is a model of {candidate.product}, not of {product.key}")
+    if candidate.columns != product.data.names:
+        raise StartError(
+            f"the model was fitted on other columns than {product.key} has in this code; "
+            "fit and release it again"
+        )
+    return candidate
 
 
 def public_key() -> Path:
@@ -149,7 +173,7 @@ def resources(gpus: int) -> dict[str, int]:
 
 def gpu_count() -> int:
     """NVIDIA GPUs of this machine; 0 without a driver."""
-    import pynvml
+    import pynvml  # type: ignore[import-untyped]  # comes with BentoML, without types
 
     try:
         pynvml.nvmlInit()
@@ -159,3 +183,9 @@ def gpu_count() -> int:
         return int(pynvml.nvmlDeviceGetCount())
     finally:
         pynvml.nvmlShutdown()
+
+
+def announce_ready() -> None:
+    """Tell whoever started this service, if it asked to be told, by making the file it named."""
+    if name := os.environ.get(READY):
+        Path(name).touch()

@@ -3,8 +3,6 @@
 Each asks the planner what changed and runs exactly that, or says why it skips.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import dagster as dg
@@ -15,6 +13,7 @@ from orchestration.settings import Settings
 from stores.ledger import Ledger
 from stores.origin import Source
 
+JOB = "refresh"
 #: Cron expressions in UTC; weekly is Monday 03:00.
 CRON: dict[Cadence, str] = {"daily": "0 3 * * *", "weekly": "0 3 * * 1", "monthly": "0 3 1 * *"}
 
@@ -22,14 +21,14 @@ CRON: dict[Cadence, str] = {"daily": "0 3 * * *", "weekly": "0 3 * * 1", "monthl
 def build_automation(sources: Sequence[Source], products: Sequence[ModelProduct]) -> dg.Definitions:
     """The job, a schedule per cadence in use, and the two sensors."""
     job = dg.define_asset_job(
-        "refresh", selection="*", description="Runs what changed; what `assay run` does"
+        JOB, selection="*", description="Runs what changed; what `assay run` does"
     )
     cadences = sorted({product.cadence for product in products})
     by_cadence = {c: [p for p in products if p.cadence == c] for c in cadences}
     return dg.Definitions(
         jobs=[job],
-        schedules=[_schedule(job, c, sources, mine) for c, mine in by_cadence.items()],
-        sensors=[_new_data(job, sources, products), _champion(job, products)],
+        schedules=[_schedule(c, sources, mine) for c, mine in by_cadence.items()],
+        sensors=[_new_data(sources, products), _champion(products)],
     )
 
 
@@ -53,7 +52,6 @@ def _request(
 
 
 def _schedule(
-    job: dg.UnresolvedAssetJobDefinition,
     cadence: Cadence,
     sources: Sequence[Source],
     mine: Sequence[ModelProduct],
@@ -61,7 +59,7 @@ def _schedule(
     @dg.schedule(
         name=f"{cadence}_products",
         cron_schedule=CRON[cadence],
-        job=job,
+        job_name=JOB,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Retrains what changed of: {', '.join(p.key for p in mine)}",
     )
@@ -72,13 +70,12 @@ def _schedule(
 
 
 def _new_data(
-    job: dg.UnresolvedAssetJobDefinition,
     sources: Sequence[Source],
     products: Sequence[ModelProduct],
 ) -> dg.SensorDefinition:
     @dg.sensor(
         name="new_data",
-        job=job,
+        job_name=JOB,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs the chain when a file lands in an inbox or the origin changes",
@@ -101,12 +98,10 @@ def _new_data(
     return sensor
 
 
-def _champion(
-    job: dg.UnresolvedAssetJobDefinition, products: Sequence[ModelProduct]
-) -> dg.SensorDefinition:
+def _champion(products: Sequence[ModelProduct]) -> dg.SensorDefinition:
     @dg.sensor(
         name="champion_changed",
-        job=job,
+        job_name=JOB,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Packs and rolls out when the ledger's champion is not the one rolled out",

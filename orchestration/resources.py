@@ -1,7 +1,5 @@
 """What assets receive as arguments, made from the settings. A test passes a temporary folder."""
 
-from __future__ import annotations
-
 import logging
 
 import dagster as dg

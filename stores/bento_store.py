@@ -96,11 +96,11 @@ def verify(artifact: Path, public_key: Path) -> None:
     Raises:
         BentoError: It does not verify.
     """
-    from models.core.artifact import ArtifactError, check
+    from models.core import artifact as sealed
 
     try:
-        check(artifact, public_key)
-    except ArtifactError as error:
+        sealed.verify(artifact, public_key)
+    except sealed.ArtifactError as error:
         raise BentoError(f"{artifact} is not packed: {error}") from error
 
 
@@ -124,7 +124,8 @@ def _run_build(product: ModelProduct, artifact: Path, version: str, scratch: Pat
         cwd=scratch, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise BentoError(f"BentoML could not build {product.slug}:{version}:\n{done.stderr[-4000:]}")
+        said = done.stderr[-4000:]
+        raise BentoError(f"BentoML could not build {product.slug}:{version}:\n{said}")
 
 
 def _source(scratch: Path) -> Path:

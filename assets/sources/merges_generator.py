@@ -33,45 +33,26 @@ HOUR_S = 3600
 
 
 class Facts(NamedTuple):
-    """What the law looks at, one entry per merge, each of shape (n,).
+    """What the law looks at, one entry per merge, each of shape (n,)."""
 
-    Attributes:
-        bias: The tenant's own log-odds.
-        overlap: Files changed on both sides.
-        hours: Hours since the last common sync.
-        editors: Distinct people on both sides.
-        merger_carelessness: Latent, standard normal over people.
-        editors_carelessness: Mean over the people on both sides.
-        hotness: Latent of the hottest overlapping file, standard normal over files.
-        lines_ours: Changed lines of ours in the overlapping files.
-        lines_theirs: The same of theirs.
-        directory_overlap: Jaccard overlap of the directories, 0 to 1.
-    """
-
-    bias: Floats
-    overlap: Ints
-    hours: Floats
-    editors: Ints
-    merger_carelessness: Floats
-    editors_carelessness: Floats
-    hotness: Floats
-    lines_ours: Floats
+    bias: Floats  # the tenant's own log-odds
+    overlap: Ints  # files changed on both sides
+    hours: Floats  # since the last common sync
+    editors: Ints  # distinct people on both sides
+    merger_carelessness: Floats  # latent, standard normal over people
+    editors_carelessness: Floats  # its mean over the people on both sides
+    hotness: Floats  # latent of the hottest overlapping file, standard normal over files
+    lines_ours: Floats  # changed in the overlapping files
     lines_theirs: Floats
-    directory_overlap: Floats
+    directory_overlap: Floats  # Jaccard, 0 to 1
 
 
 class Simulation(NamedTuple):
-    """A generated table and the truth behind it.
+    """A generated table and the truth behind it."""
 
-    Attributes:
-        table: Raw events, every version, in the order they became known.
-        event_ids: One per merge.
-        probability: The law's conflict probability of each of them.
-    """
-
-    table: pa.Table
-    event_ids: list[str]
-    probability: Floats
+    table: pa.Table  # every version, in the order they became known
+    event_ids: list[str]  # one per merge
+    probability: Floats  # the law's conflict probability of each of them
 
 
 def conflict_probability(facts: Facts) -> Floats:
@@ -91,8 +72,8 @@ def conflict_probability(facts: Facts) -> Floats:
         + 1.0 * facts.merger_carelessness
         + 1.6 * facts.editors_carelessness
         + 1.1 * facts.hotness
-        + 0.9 * (both_sides - 2.5)
-        + 1.2 * np.where(facts.directory_overlap > 0.4, 1.0, -0.5)
+        + 0.8 * (both_sides - 2.5)
+        + 1.0 * np.where(facts.directory_overlap > 0.4, 1.0, -0.5)
     )
     log_odds = np.where(facts.overlap > 0, log_odds, -5.5)
     probability: Floats = 1 / (1 + np.exp(-log_odds))
@@ -106,14 +87,11 @@ def given_no_button(probability: Floats) -> Floats:
 
 
 def generate(seed: int = 0, rows: int = 12_000) -> pa.Table:
-    """Raw events with the schema of ``assets.sources.merges``.
+    """Raw events with the schema of ``assets.sources.merges``, in the order they became known.
 
     Args:
         seed: Same seed, same table.
         rows: Merges; corrections add about 2 % further rows.
-
-    Returns:
-        Every version of every merge, in the order they became known.
     """
     return simulate(seed, rows).table
 
@@ -135,16 +113,12 @@ def simulate(seed: int = 0, rows: int = 12_000) -> Simulation:
     conflict = rng.random(rows) < probability
     button = (rng.random(rows) < BUTTON_SHARE) & ~conflict
     ids = _event_ids(tenant, seed)
+    base_s = moment_s - (facts.hours * HOUR_S).astype(np.int64)
     events = {
-        "event_id": np.array(ids),
-        "tenant": np.array(TENANTS)[tenant],
-        "event_time": START_US + moment_s * 1_000_000,
-        "base_time": START_US
-        + (moment_s - np.maximum(1, (facts.hours * HOUR_S)).astype(np.int64)) * 1_000_000,
-        "merger_id": merger,
-        "via_button": button,
-        **touched,
-    }
+        "event_id": np.array(ids), "tenant": np.array(TENANTS)[tenant],
+        "event_time": START_US + moment_s * 1_000_000, "base_time": START_US + base_s * 1_000_000,
+        "merger_id": merger, "via_button": button, **touched,
+    }  # fmt: skip
     versions = _versions(rng, events, conflict)
     return Simulation(_table(events, versions), ids, probability)
 
@@ -169,37 +143,37 @@ class _Population:
 
 
 class _Members(NamedTuple):
-    """Ragged sets of members: entry j says that ``member[j]`` belongs to event ``event[j]``."""
+    """Ragged sets: ``member[j]`` belongs to merge ``event[j]``; every one of ``rows`` has a set."""
 
+    rows: int
     event: Ints
     member: Ints
 
-    def sizes(self, rows: int) -> Ints:
-        return np.bincount(self.event, minlength=rows)
+    def sizes(self) -> Ints:
+        return np.bincount(self.event, minlength=self.rows)
 
-    def lists(self, rows: int) -> pa.Array:
+    def lists(self) -> pa.Array:
         import pyarrow as pa
 
-        offsets = np.concatenate([[0], np.cumsum(self.sizes(rows))]).astype(np.int32)
+        offsets = np.concatenate([[0], np.cumsum(self.sizes())]).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self.member))
 
-    def reduce(self, function: np.ufunc, values: Floats, rows: int, empty: float) -> Floats:
-        out = np.full(rows, empty)
+    def reduce(self, function: np.ufunc, values: Floats) -> Floats:
+        """``function`` over the values of each set; 0 for an empty one."""
+        out = np.zeros(self.rows)
         present, starts = np.unique(self.event, return_index=True)
         if len(present):
             out[present] = function.reduceat(values, starts)
         return out
 
 
-def _members(event: Ints, member: Ints, size: int) -> _Members:
-    """Distinct members per event, ordered."""
+def _members(rows: int, event: Ints, member: Ints, size: int) -> _Members:
+    """Distinct members per merge, ordered."""
     keys = np.unique(event * size + member)
-    return _Members(keys // size, keys % size)
+    return _Members(rows, keys // size, keys % size)
 
 
-def _askings(
-    rng: np.random.Generator, rows: int, people: _Population
-) -> tuple[Ints, Ints, Ints]:  # fmt: skip
+def _askings(rng: np.random.Generator, rows: int, people: _Population) -> tuple[Ints, Ints, Ints]:
     """Tenant, merging person and second of each merge; some are made together, in one second."""
     tenant = rng.choice(len(TENANTS), rows, p=SHARES).astype(np.int64)
     merger = people.draw(rng, tenant)
@@ -219,37 +193,36 @@ def _touch(
     hours = np.clip(rng.lognormal(np.log(48.0), 1.3, rows), 0.05, 5000)
     editors, sides = _editors(rng, tenant, merger, hours, people)
     overlap, sizes = _overlap(rng, tenant, files)
-    n_overlap = overlap.sizes(rows)
+    n_overlap = overlap.sizes()
     lines = [np.where(n_overlap > 0, np.ceil(rng.lognormal(3, 1.3, rows)), 0.0) for _ in range(2)]
     share = n_overlap / np.minimum(*sizes.values())
     directories = np.clip(rng.beta(1, 3, rows) + 0.5 * share * rng.random(rows), 0, 1)
-    edits = rng.poisson(300 * files.share[tenant[overlap.event], overlap.member]).astype(float)
+    place = tenant[overlap.event], overlap.member
+    edits = rng.poisson(300 * files.share[place]).astype(float)
+    busiest = overlap.reduce(np.maximum, edits)
     touched: dict[str, object] = {
-        "concurrent_editors": editors.sizes(rows), **sides,
+        "concurrent_editors": editors.sizes(), **sides,
         "commits_ours": sides["editors_ours"] + rng.poisson(hours / 24),
         "commits_theirs": sides["editors_theirs"] + rng.poisson(2.0, rows),
         **sizes, "files_overlap": n_overlap,
         "merge_bases": 1 + (rng.random(rows) < 0.01),
-        "overlap_edits_sum": overlap.reduce(np.add, edits, rows, 0).astype(np.int64),
-        "overlap_edits_max": overlap.reduce(np.maximum, edits, rows, 0).astype(np.int64),
+        "overlap_edits_sum": overlap.reduce(np.add, edits).astype(np.int64),
+        "overlap_edits_max": busiest.astype(np.int64),
         "directory_overlap_score": directories,
         "hours_since_tip_ours": hours * rng.beta(1, 4, rows) - (rng.random(rows) < 0.01),
         "hours_since_tip_theirs": hours * rng.beta(1, 3, rows) - (rng.random(rows) < 0.01),
         "theirs_edit_frequency": rng.gamma(2, 4, rows),
-        "entity_edit_frequency": rng.gamma(2, 2, rows)
-        + overlap.reduce(np.maximum, edits, rows, 0) / 4,
+        "entity_edit_frequency": rng.gamma(2, 2, rows) + busiest / 4,
         "lines_overlap_ours": lines[0], "lines_overlap_theirs": lines[1],
-        "editor_ids": editors.lists(rows), "overlap_file_ids": overlap.lists(rows),
+        "editor_ids": editors.lists(), "overlap_file_ids": overlap.lists(),
     }  # fmt: skip
     careless = people.latent[tenant[editors.event], editors.member]
     facts = Facts(
-        bias=np.linspace(-1.4, 0.6, len(TENANTS))[tenant],
-        overlap=n_overlap, hours=hours, editors=editors.sizes(rows),
+        bias=np.linspace(-1.7, 0.2, len(TENANTS))[tenant],
+        overlap=n_overlap, hours=hours, editors=editors.sizes(),
         merger_carelessness=people.latent[tenant, merger],
-        editors_carelessness=editors.reduce(np.add, careless, rows, 0) / editors.sizes(rows),
-        hotness=overlap.reduce(
-            np.maximum, files.latent[tenant[overlap.event], overlap.member], rows, 0
-        ),
+        editors_carelessness=editors.reduce(np.add, careless) / editors.sizes(),
+        hotness=overlap.reduce(np.maximum, files.latent[place]),
         lines_ours=lines[0], lines_theirs=lines[1], directory_overlap=directories,
     )  # fmt: skip
     return touched, facts
@@ -260,17 +233,19 @@ def _editors(
 ) -> tuple[_Members, dict[str, Ints]]:
     """People on either side and the counts per side; the merging person is one of ours."""
     rows = len(tenant)
-    sides = []
-    for mean in (0.6 + 0.35 * np.log1p(hours / 24), np.full(rows, 0.8)):
+
+    def side(first: Ints, mean: Floats) -> _Members:
         event = np.repeat(np.arange(rows), np.minimum(rng.poisson(mean), 12))
-        sides.append((event, people.draw(rng, tenant[event])))
-    (ours_event, ours), (theirs_event, theirs) = sides
-    first = np.arange(rows)
-    our = _members(np.r_[first, ours_event], np.r_[merger, ours], PEOPLE)
-    their = _members(np.r_[first, theirs_event], np.r_[people.draw(rng, tenant), theirs], PEOPLE)
-    both = _members(np.r_[our.event, their.event], np.r_[our.member, their.member], PEOPLE)
-    counts = {"editors_ours": our.sizes(rows), "editors_theirs": their.sizes(rows)}
-    counts["editors_both_sides"] = sum(counts.values()) - both.sizes(rows)
+        others = people.draw(rng, tenant[event])
+        return _members(rows, np.r_[np.arange(rows), event], np.r_[first, others], PEOPLE)
+
+    ours = side(merger, 0.6 + 0.35 * np.log1p(hours / 24))
+    theirs = side(people.draw(rng, tenant), np.full(rows, 0.8))
+    both = _members(
+        rows, np.r_[ours.event, theirs.event], np.r_[ours.member, theirs.member], PEOPLE
+    )
+    counts = {"editors_ours": ours.sizes(), "editors_theirs": theirs.sizes()}
+    counts["editors_both_sides"] = sum(counts.values()) - both.sizes()
     return both, counts
 
 
@@ -279,11 +254,11 @@ def _overlap(
 ) -> tuple[_Members, dict[str, Ints]]:
     """Files changed on both sides, and how many each side changed."""
     rows = len(tenant)
-    drawn = np.where(rng.random(rows) < 0.5, rng.geometric(0.45, rows), 0)
+    drawn = np.where(rng.random(rows) < 0.58, rng.geometric(0.45, rows), 0)
     event = np.repeat(np.arange(rows), drawn)
-    overlap = _members(event, files.draw(rng, tenant[event]), FILES)
+    overlap = _members(rows, event, files.draw(rng, tenant[event]), FILES)
     size = {
-        side: np.maximum(overlap.sizes(rows), 1) + rng.negative_binomial(1, 1 / mean, rows)
+        side: np.maximum(overlap.sizes(), 1) + rng.negative_binomial(1, 1 / mean, rows)
         for side, mean in (("files_ours", 14), ("files_theirs", 6))
     }
     return overlap, size

@@ -3,8 +3,6 @@
 Reads the release ledger, never "the latest candidate". Building itself is ``stores.bento_store``.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -35,7 +33,7 @@ def current_release(product: ModelProduct, home: Home) -> Release:
     return release
 
 
-def pack(product: ModelProduct, release: Release, home: Home) -> BentoRef:
+def pack(product: ModelProduct, release: Release, home: Home) -> "BentoRef":
     """The bento of a release; built once, found again afterwards."""
     from stores.bento_store import build as build_bento
 

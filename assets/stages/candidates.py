@@ -4,8 +4,6 @@ How to fit is the learner's affair, how to validate ``models.core.training``'s, 
 artifact is ``models.core.artifact``'s. The holdout is not read here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable
@@ -16,7 +14,7 @@ import dagster as dg
 
 from assets.code_version import code_version
 from assets.stages.common import learner_module, stage_key, stage_options, table
-from models.contracts.product import ModelProduct, Trial
+from models.contracts.product import JUDGED, ModelProduct, Trial
 from models.contracts.results import Candidate, CandidateSet, Snapshot
 from models.core.signing import ensure_keypair
 from models.registry import load_learner
@@ -64,7 +62,7 @@ def fit_all(
     return found
 
 
-def training_rows(product: ModelProduct, folder: Path) -> TrainingRows:
+def training_rows(product: ModelProduct, folder: Path) -> "TrainingRows":
     """The snapshot's training rows as the learner wants them, in time order."""
     import pandas as pd
 
@@ -72,11 +70,12 @@ def training_rows(product: ModelProduct, folder: Path) -> TrainingRows:
     from models.core.frames import labels, matrix
 
     frame = pd.read_parquet(folder / "train.parquet")
-    return TrainingRows(matrix(frame, product.data.names), labels(frame), product.data.names)
+    names = product.data.names
+    return TrainingRows(matrix(frame, names), labels(frame), names, frame[JUDGED].to_numpy(bool))
 
 
 def fit_one(
-    product: ModelProduct, home: Home, snapshot: Snapshot, trial: Trial, rows: TrainingRows
+    product: ModelProduct, home: Home, snapshot: Snapshot, trial: Trial, rows: "TrainingRows"
 ) -> Candidate:
     """Cross-validate and fit one trial, and seal the artifact under its own id."""
     from models.core.artifact import seal

@@ -36,7 +36,7 @@ def stage_options(
     """
     folder = ROOT / "models" / product.domain / product.name
     links = [
-        dg.LocalFileCodeReference(str(folder / name), line_number=1, label=name)
+        dg.LocalFileCodeReference(file_path=str(folder / name), line_number=1, label=name)
         for name in ("product.py", "learner.py")
     ]
     return {

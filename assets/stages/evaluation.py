@@ -4,8 +4,6 @@ The challenger was picked by cross-validation before the holdout is read. Metric
 slices are ``models.core.evaluation``'s; the pages are ``stores.reports``'s.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time
@@ -17,6 +15,7 @@ import dagster as dg
 from assets.code_version import code_version
 from assets.stages.candidates import load_candidate
 from assets.stages.common import learner_module, picture, stage_key, stage_options, table
+from assets.stages.pages import write_pages
 from models.contracts.api import GoldenSet, to_rows
 from models.contracts.product import EVENT_ID, JUDGED, LABEL, SLICE_PREFIX, TENANT, ModelProduct
 from models.contracts.results import Candidate, CandidateSet, Evaluation, Scorecard, Snapshot
@@ -40,8 +39,8 @@ class Judged(NamedTuple):
     """One model on the holdout."""
 
     candidate: Candidate
-    predictor: Predictor
-    scores: Vector
+    predictor: "Predictor"
+    scores: "Vector"
     card: Scorecard
 
 
@@ -79,7 +78,7 @@ def evaluate(
     return evaluation
 
 
-def judged_rows(product: ModelProduct, home: Home, snapshot_id: str) -> pd.DataFrame:
+def judged_rows(product: ModelProduct, home: Home, snapshot_id: str) -> "pd.DataFrame":
     """The holdout rows that may judge a model, in time order."""
     import pandas as pd
 
@@ -87,7 +86,7 @@ def judged_rows(product: ModelProduct, home: Home, snapshot_id: str) -> pd.DataF
     return frame[frame[JUDGED]].reset_index(drop=True)
 
 
-def judge(product: ModelProduct, home: Home, candidate_id: str, rows: pd.DataFrame) -> Judged:
+def judge(product: ModelProduct, home: Home, candidate_id: str, rows: "pd.DataFrame") -> Judged:
     """Load one verified model and measure it."""
     from models.core.artifact import load
     from models.core.evaluation import Holdout, scorecard
@@ -113,7 +112,7 @@ def judge(product: ModelProduct, home: Home, candidate_id: str, rows: pd.DataFra
     return Judged(candidate, predictor, scores, card)
 
 
-def _latency(predictor: Predictor, inputs: Vector) -> tuple[float, float]:
+def _latency(predictor: "Predictor", inputs: "Vector") -> tuple[float, float]:
     """Median and p95 of single-row predictions, in milliseconds."""
     import numpy as np
 
@@ -136,12 +135,10 @@ def _keep(
     product: ModelProduct,
     home: Home,
     evaluation: Evaluation,
-    rows: pd.DataFrame,
+    rows: "pd.DataFrame",
     judged: dict[str, Judged],
 ) -> None:
     """Write scores, golden requests and reports in one step under the evaluation's id."""
-    from assets.stages.pages import write_pages
-
     columns = [EVENT_ID, TENANT, LABEL, *(c for c in rows if c.startswith(SLICE_PREFIX))]
     kept = rows[columns].assign(**{c: one.scores for c, one in judged.items()})
     challenger = judged[evaluation.challenger]
@@ -149,11 +146,11 @@ def _keep(
         kept.to_parquet(aside / "scores.parquet")
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
         (aside / "golden.json").write_text(golden(product, rows, challenger).model_dump_json())
-        write_pages(product, home, evaluation, aside, rows, challenger.predictor)
+        write_pages(product, home, evaluation, aside, (rows, challenger.predictor))
         settle(aside, home.evaluation(product, evaluation.evaluation_id))
 
 
-def golden(product: ModelProduct, rows: pd.DataFrame, one: Judged) -> GoldenSet:
+def golden(product: ModelProduct, rows: "pd.DataFrame", one: Judged) -> GoldenSet:
     """Requests spread over the holdout with the answers the model gave here."""
     import numpy as np
 
@@ -197,7 +194,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         tracking: dg.ResourceParam[Tracking],
     ) -> dg.MaterializeResult[None]:
         """Candidates and champion on the same holdout: intervals, slices, calibration, latency."""
-        from stores.reports import plots, tables
+        from stores.reports import forest, tables
 
         found = evaluate(product, home, tracking, context.log.info)
         folder = home.evaluation(product, found.evaluation_id)
@@ -224,7 +221,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
                 "report": dg.MetadataValue.url((folder / "report.html").as_uri()),
                 "evidently": dg.MetadataValue.url((folder / "evidently.html").as_uri()),
                 "plots": picture(
-                    plots.slices(found.scorecards[found.challenger], champion, metric, dpi=60),
+                    forest.slices(found.scorecards[found.challenger], champion, metric, dpi=60),
                     "slices",
                 ),
             },

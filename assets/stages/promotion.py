@@ -4,14 +4,14 @@ The rule itself is pure (``models.core.gates``); here the evidence is fetched, t
 written to the ledger and the MLflow aliases follow the ledger.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
+from assets.stages.candidates import load_candidate
 from assets.stages.common import picture, stage_key, stage_options, table
+from assets.stages.pages import write_report_page
 from models.contracts.product import LABEL, SLICE_PREFIX, TENANT, ModelProduct
 from models.contracts.results import CandidateSet, Evaluation, GateDecision, Release
 from stores.home import Home
@@ -49,6 +49,7 @@ def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
                 "decision": decision.model_dump(mode="json"),
             }
             ledger.append("decision", body)
+            write_report_page(product, home, evaluation, folder, decision)
     release = None
     if decision.outcome == "promote":
         release = _release(product, home, tracking, evaluation)
@@ -72,29 +73,24 @@ def _decide(
     )
 
 
-def load_paired(home: Home, product: ModelProduct, evaluation: Evaluation) -> Paired:
+def load_paired(home: Home, product: ModelProduct, evaluation: Evaluation) -> "Paired":
     """The per-row scores of challenger and champion on the judged holdout rows."""
     import pandas as pd
 
-    from models.contracts.results import Candidate
     from models.core.gates import Paired
 
     folder = home.evaluation(product, evaluation.evaluation_id)
-    rows = pd.read_parquet(folder / "paired.parquet")
-
-    def threshold(candidate_id: str) -> float:
-        manifest = home.candidate(product, candidate_id) / "manifest.json"
-        return Candidate.model_validate_json(manifest.read_text()).threshold
+    rows = pd.read_parquet(folder / "scores.parquet")
 
     champion = evaluation.champion
     return Paired(
         labels=rows[LABEL].to_numpy(float),
-        challenger=rows["challenger"].to_numpy(float),
-        champion=rows["champion"].to_numpy(float) if champion else None,
+        challenger=rows[evaluation.challenger].to_numpy(float),
+        champion=rows[champion].to_numpy(float) if champion else None,
         tenants=rows[TENANT].to_numpy(str),
         slices={c: rows[c].to_numpy(bool) for c in rows if c.startswith(SLICE_PREFIX)},
-        challenger_threshold=threshold(evaluation.challenger),
-        champion_threshold=threshold(champion) if champion else 0.5,
+        challenger_threshold=load_candidate(product, home, evaluation.challenger).threshold,
+        champion_threshold=load_candidate(product, home, champion).threshold if champion else 0.5,
     )
 
 
@@ -159,7 +155,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         found = promote(product, home, tracking)
         decision = found.decision
         context.log.info(f"{decision.outcome}: {decision.reason}")
-        metadata = _metadata(product, decision)
+        metadata = _metadata(decision)
         yield dg.AssetCheckResult(
             asset_key=key,
             check_name="gate",
@@ -176,8 +172,8 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
     return promotion
 
 
-def _metadata(product: ModelProduct, decision: GateDecision) -> dict[str, Any]:
-    from stores.reports import plots, tables
+def _metadata(decision: GateDecision) -> dict[str, Any]:
+    from stores.reports import forest, tables
 
     metadata: dict[str, Any] = {
         "decision": dg.MetadataValue.md(tables.decision_markdown(decision)),
@@ -186,6 +182,6 @@ def _metadata(product: ModelProduct, decision: GateDecision) -> dict[str, Any]:
         "guardrails": table(tables.guardrails_table(decision)),
     }
     if decision.effect:
-        png = plots.effect(decision, product.gate.min_effect, dpi=60)
+        png = forest.effect(decision, dpi=60)
         metadata["effect"] = picture(png, "effect with its interval")
     return metadata

@@ -3,8 +3,6 @@
 How a service is started, compared and switched is ``stores.deployer``'s affair.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,0 +1,1 @@
+"""Rows in, one probability per row out."""

@@ -1,8 +1,8 @@
 """The service of every product that scores rows: ``POST /predict``, ``GET /health``.
 
-One source for all of them: ``bentoml build`` bakes the product's key and the exact model into a
-bento. BentoML itself adds ``/livez``, ``/readyz``, ``/metrics`` and ``/docs.json``. Whatever wants
-every answered prediction (a prediction log) belongs into ``RowScores.predict``, after ``answer``.
+One source for all of them: the build bakes the product's key and the exact model into a bento.
+BentoML itself adds ``/livez``, ``/readyz``, ``/metrics`` and ``/docs.json``. Whatever wants every
+answered prediction (a prediction log) belongs into ``RowScores.predict``, after ``answer``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from bentos import runtime
+from bentos import quiet, runtime
 from bentos.guard import Guard
 from models import registry
 from models.contracts.api import PredictResponse, request_model
@@ -62,6 +62,7 @@ HEALTH = Starlette(routes=[Route("/health", health)])
     workers=1,
     traffic={"timeout": PRODUCT.serving.timeout_s},
     resources=runtime.resources(PRODUCT.serving.gpu),
+    tracing=quiet.TRACING,
 )
 @bentoml.asgi_app(HEALTH, path="/")
 class RowScores:
@@ -69,19 +70,26 @@ class RowScores:
 
     model = MODEL
 
-    @bentoml.on_deployment
-    def check() -> None:  # type: ignore[misc]  # BentoML calls it on the class, without self
-        """End the master before any worker starts: a failing worker would be respawned for ever."""
+    @staticmethod
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]  # mypy skips BentoML
+    def check() -> None:
+        """End the master before a worker starts: one that fails would be respawned for ever."""
         try:
             runtime.verify(PRODUCT, artifact_folder())
         except runtime.StartError as error:
-            raise SystemExit(f"cannot serve: {error}") from None
+            raise SystemExit(f"cannot serve {MODEL.tag}: {error}") from None
 
     def __init__(self) -> None:
+        quiet.install()
         self.runtime = runtime.load(PRODUCT, artifact_folder(), ARGUMENTS.version)
         HEALTH.state.runtime = self.runtime
 
-    @bentoml.api(
+    @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
+    def announce(self) -> None:
+        """Tell the deployer; requests are accepted from now on."""
+        runtime.announce_ready()
+
+    @bentoml.api(  # type: ignore[untyped-decorator]  # see above
         route="/predict", input_spec=request_model(PRODUCT), output_spec=PredictResponse
     )
     async def predict(self, rows: list[Any]) -> Any:
@@ -92,11 +100,11 @@ class RowScores:
         return self.runtime.answer(rows)
 
 
-SERVICE = RowScores
-RowScores.add_asgi_middleware(Guard)
+SERVICE: Any = RowScores
+SERVICE.add_asgi_middleware(Guard)
 
 
 def _unknown_tenant(positions: list[int]) -> JSONResponse:
     message = "unknown tenant: the model was not trained for it"
-    detail = [{"loc": ["rows", position, "tenant"], "msg": message} for position in positions]
+    detail = [{"loc": ["rows", position, "tenant"], "msg": message} for position in positions[:10]]
     return JSONResponse({"error": message, "detail": detail}, status_code=400)

@@ -1,4 +1,4 @@
-"""What a service of the contract ``row_scores`` is asked and answers, built from a product's columns.
+"""What a ``row_scores`` service is asked and what it answers, built from a product's columns.
 
 Types and the conversion between rows and matrix, nothing else: no framework, no model, no files.
 The service validates with these types, documents itself with them and the roll-out replays them.
@@ -12,7 +12,15 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    JsonValue,
+    create_model,
+    model_validator,
+)
 
 from models.contracts.base import Frozen
 from models.contracts.learner import Matrix
@@ -51,7 +59,7 @@ class Prediction(Frozen):
     model_version: str
 
 
-class PredictResponse(Frozen):
+class PredictResponse(Frozen, title="PredictResponse"):
     """One prediction per row of the request, in its order."""
 
     predictions: list[Prediction]
@@ -91,19 +99,23 @@ def row_model(product: ModelProduct) -> type[BaseModel]:
     if reserved:
         raise ValueError(f"{product.key}: rename column {sorted(reserved)}; the API reserves it")
     tenant = Field(min_length=1, max_length=200, description="Owner of the row, as in training")
-    fields: dict[str, Any] = {column.name: _field(column) for column in product.data.columns}
-    example = {TENANT: "example-tenant"} | {c.name: _example(c) for c in product.data.columns}
-    return create_model(
+    fields: dict[str, Any] = {TENANT: (str, tenant)}
+    fields |= {column.name: _field(column) for column in product.data.columns}
+    example: dict[str, Any] = {TENANT: "example-tenant"}
+    example |= {column.name: _example(column) for column in product.data.columns}
+    made: type[BaseModel] = create_model(
         f"{_title(product)}Row",
         __config__=STRICT | ConfigDict(json_schema_extra={"example": example}),
         __doc__=f"{product.title}: one row to predict.",
-        **{TENANT: (str, tenant)},
         **fields,
     )
+    return made
 
 
 def request_model(product: ModelProduct) -> type[BaseModel]:
     """The body of ``POST /predict``: between one and ``serving.max_rows`` rows.
+
+    Only the first row with errors is reported: a thousand wrong rows would make megabytes of them.
 
     Raises:
         ValueError: See `row_model`.
@@ -112,9 +124,9 @@ def request_model(product: ModelProduct) -> type[BaseModel]:
     rows = Field(min_length=1, max_length=product.serving.max_rows, description="Rows to predict")
     return create_model(
         "PredictRequest",
-        __config__=STRICT,
+        __config__=STRICT | ConfigDict(title="PredictRequest"),
         __doc__=f"Up to {product.serving.max_rows} rows.",
-        rows=(list[row], rows),
+        rows=(Annotated[list[row], FailFast()], rows),
     )
 
 
@@ -158,7 +170,8 @@ def _row(columns: Sequence[Column], line: Sequence[float], tenant: str) -> dict[
         if np.isnan(value):
             row[column.name] = None
         else:
-            row[column.name] = int(value) if column.kind == "int" else float(value)
+            whole = column.kind == "int" and float(value).is_integer()
+            row[column.name] = int(value) if whole else float(value)
     return row
 
 

@@ -32,6 +32,7 @@ class Snapshot(Frozen):
 
     Attributes:
         snapshot_id: First 16 hex digits of the content hash.
+        definition: Digest over the SQL of the features and the product's data spec.
         as_of: Newest ``known_time`` in the data: what was known, not when the job ran.
         split_at: First holdout event time.
         files: File name to sha256.
@@ -40,6 +41,7 @@ class Snapshot(Frozen):
     product: str
     snapshot_id: str
     content_hash: str
+    definition: str
     as_of: datetime
     split_at: datetime
     gap_hours: float

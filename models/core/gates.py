@@ -91,19 +91,17 @@ def decide(
         product: Key of the product, for the record.
         gate: The policy.
         paired: Both models' scores of the same judged rows.
-        challenger: Its scorecard on those rows: latency, size, calibration.
+        challenger: Its scorecard on those rows, for its latency, size and calibration.
         champion: The champion's scorecard; None when nothing serves yet.
         approved: Whether a named person has approved this challenger.
         replicates: Bootstrap resamples.
         seed: Seed of the resamples; the same arguments give the same decision.
 
     Returns:
-        The outcome, one sentence of reason, and every number behind it. The first of ``tests`` is
-        the one that decided.
+        The outcome, one sentence of reason and its numbers; ``tests[0]`` is the one that decided.
 
     Raises:
-        ValueError: Rows that cannot be judged, scorecards of other rows, or a policy that names
-            an unknown metric or slice.
+        ValueError: Unfit rows, scorecards of other rows, or an unknown metric or slice.
     """
     _check(gate, paired, challenger, champion)
     compared, guardrails = _gather(gate, paired, replicates, seed)
@@ -124,13 +122,8 @@ def decide(
         guardrails=guardrails,
         rows=rows,
         required_rows=_required_rows(case),
-        policy={
-            **gate.model_dump(mode="json"),
-            "replicates": replicates,
-            "seed": seed,
-            "approved": approved,
-            "min_class_rows": slicing.MIN_CLASS_ROWS,
-        },
+        policy=gate.model_dump(mode="json")
+        | {"approved": approved, "replicates": replicates, "seed": seed},
     )
 
 
@@ -284,7 +277,7 @@ def _gain(case: _Case) -> str:
     if effect is None:
         return ""
     return (
-        f"The {case.title} error falls by {effect.value:.1%} ({effect.low:.1%} to "
+        f"The reduction of the {case.title} error is {effect.value:.1%} ({effect.low:.1%} to "
         f"{effect.high:.1%}, p = {case.compared.tests[0].p_value:.2g})"
     )
 

@@ -102,7 +102,7 @@ def fit(trial: Trial, rows: TrainingRows) -> LogisticPredictor:
     pipeline = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         StandardScaler(),
-        LogisticRegression(C=params.penalty, max_iter=2000),
+        LogisticRegression(C=params.penalty, solver="newton-cholesky", max_iter=100),
     )
     weights = tabular.weights_of(rows, params.unjudged_weight)
     features = _features(inputs, rows.inputs)

@@ -156,7 +156,7 @@ def classification_report(
     tn, fp, fn, tp = confusion(labels, scores, threshold)
     rows = [_class_row("negative", tn, fn, fp), _class_row("positive", tp, fp, fn)]
     for name, weights in (("macro", (1, 1)), ("weighted", (tn + fp, fn + tp))):
-        means = [_mean([row[i] for row in rows], weights) for i in (1, 2, 3)]
+        means = [_mean([row[i] for row in rows[:2]], weights) for i in (1, 2, 3)]
         rows.append(ClassRow(name, means[0], means[1], means[2], len(labels)))
     return tuple(rows)
 

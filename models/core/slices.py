@@ -151,9 +151,9 @@ def harms(
 def harm(guardrail: Guardrail, slice_name: str, rows: Scores, drawn: Replicates | None) -> Harm:
     """Test H0: the challenger's error is at most (1 + max_loss) times the champion's.
 
-    The p-value is the share of resamples within the tolerance, as in the primary test. Where no
-    resample is, a share cannot tell 1e-4 from 1e-9, which Holm's correction over many tenants
-    needs: there the normal tail of the same statistic takes over.
+    The excess over the tolerance is held against its paired-bootstrap standard error. A share of
+    resamples, as in the primary test, cannot tell 1e-4 from 1e-9, which Holm's correction over many
+    tenants needs, and was liberal in small slices (docs/decisions/0003-the-gate.md).
 
     Args:
         guardrail: Metric and tolerance.
@@ -178,11 +178,10 @@ def harm(guardrail: Guardrail, slice_name: str, rows: Scores, drawn: Replicates 
 def _harm_p(new: float, old: float, pairs: bootstrap.PairedErrors, tolerated: float) -> float:
     excess = pairs.challenger - tolerated * pairs.champion
     excess = excess[~np.isnan(excess)]
-    within = int((excess <= 0).sum())
-    p_value = (1 + within) / (1 + len(excess))
-    if not within and len(excess) > 1 and (se := float(excess.std(ddof=1))) > 0:
-        p_value = min(p_value, float(stats.norm.sf((new - tolerated * old) / se)))
-    return p_value
+    if len(excess) < 2:
+        return 1.0
+    z = bootstrap.standardised(new - tolerated * old, float(excess.std(ddof=1)))
+    return float(stats.norm.sf(z))
 
 
 def _value(name: str, labels: Vector, scores: Vector, threshold: float) -> float:

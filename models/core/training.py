@@ -36,13 +36,14 @@ class CrossValidation(NamedTuple):
 
 
 class CurvePoint(NamedTuple):
-    """One point of a learning curve: the metric after fitting on so many rows."""
+    """One point of a learning curve: the metric on the rows fitted and on those left out."""
 
     rows: int
-    value: float
+    train: float
+    validation: float
 
 
-def cross_validate(
+def cross_validate(  # noqa: PLR0917  what, on what, judged how: the order of the chain
     learner: Learner,
     trial: Trial,
     rows: TrainingRows,
@@ -85,6 +86,7 @@ def learning_curve(
     trial: Trial,
     rows: TrainingRows,
     part: tuple[Rows, Rows],
+    *,
     fractions: Sequence[float],
     metric: str,
     compute: Compute,
@@ -109,9 +111,13 @@ def learning_curve(
     points = []
     for fraction in fractions:
         newest = fit[len(fit) - max(1, round(fraction * len(fit))) :]
-        scores = learner.fit(trial, take(rows, newest)).predict(rows.inputs[judge])
-        value = _value(metric, rows.labels[judge], scores, 0.5, compute)
-        points.append(CurvePoint(len(newest), value))
+        predictor = learner.fit(trial, take(rows, newest))
+        seen = newest[_judged(rows)[newest]]
+        train, validation = (
+            _value(metric, rows.labels[r], predictor.predict(rows.inputs[r]), 0.5, compute)
+            for r in (seen, judge)
+        )
+        points.append(CurvePoint(len(newest), train, validation))
     return tuple(points)
 
 
@@ -142,7 +148,7 @@ def best_f1_threshold(labels: Vector, scores: Vector) -> float:
         )
     order = np.argsort(-scores, kind="stable")
     falling, hits = scores[order], np.cumsum(labels[order])
-    last = np.append(np.diff(falling) != 0, True)  # noqa: FBT003  equal scores are called together
+    last = np.append(np.diff(falling) != 0, True)  # equal scores are called together
     called = np.arange(1, len(labels) + 1)
     f1 = np.where(last, 2 * hits / (called + positives), -1.0)
     return float(falling[np.argmax(f1)])

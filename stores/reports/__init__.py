@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from models.contracts.learner import Vector
 from models.contracts.results import Candidate, GateDecision, Scorecard, Snapshot
-from models.core.metrics import ClassRow, Confusion
+
+if TYPE_CHECKING:
+    from models.core.evaluation import Perturbation
+    from models.core.metrics import ClassRow, Confusion
 
 #: Who a model is in this comparison; it fixes the colour and the line of its curves.
 Role = Literal["challenger", "champion", "candidate"]
@@ -98,24 +101,7 @@ class LossCurve:
 
 
 @dataclass(frozen=True)
-class RobustnessRow:
-    """What a disturbance of the inputs does to a metric of the challenger.
-
-    Attributes:
-        name: The disturbance in words, e.g. ``10 % of values missing``.
-        metric: Name in ``models.core.metrics.METRICS``.
-        clean: Value on the holdout as it is.
-        disturbed: Value on the disturbed holdout.
-    """
-
-    name: str
-    metric: str
-    clean: float
-    disturbed: float
-
-
-@dataclass(frozen=True)
-class Comparison:
+class ReportData:
     """Everything one report shows. Parts that were not measured stay empty and are left out.
 
     Attributes:
@@ -131,6 +117,9 @@ class Comparison:
         curves: Scores of the models; empty leaves the curve plots out.
         confusion: The challenger's counts at its threshold.
         classes: The challenger's classification report.
+        learning: Learning curves of the trials that have one.
+        losses: Losses by round of the trials that have them.
+        robustness: The challenger's primary metric on disturbed inputs, undisturbed first.
         decision: The gate's, or None while it has not decided.
     """
 
@@ -149,7 +138,7 @@ class Comparison:
     classes: Sequence[ClassRow] = ()
     learning: Sequence[LearningCurve] = ()
     losses: Sequence[LossCurve] = ()
-    robustness: Sequence[RobustnessRow] = ()
+    robustness: Sequence[Perturbation] = ()
     decision: GateDecision | None = None
 
     def scorecard(self, candidate_id: str) -> Scorecard:

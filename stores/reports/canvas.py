@@ -90,7 +90,7 @@ def png(drawn: Figure, dpi: int = DPI) -> bytes:
     canvas = FigureCanvasAgg(drawn)
     with warnings.catch_warnings():
         # A tenant's name may hold signs the font lacks: they are drawn as boxes, which is no error.
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", module="")
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
         canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     few = image.quantize(PALETTE_SIZE, dither=Image.Dither.NONE)

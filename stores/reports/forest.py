@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 MAX_SLICES = 25
 
 
+def measured(card: Scorecard, metric: str) -> list[str]:
+    """Slices on which the metric has a value: overall, named ones, then tenants by rows."""
+    found = [
+        name
+        for name, metrics in card.metrics.items()
+        if metric in metrics and math.isfinite(metrics[metric].value)
+    ]
+    found.sort(key=lambda name: (words.slice_order(name), -card.rows.get(name, 0), name))
+    return found[:MAX_SLICES]
+
+
 def slices(challenger: Scorecard, champion: Scorecard | None, metric: str, dpi: int = DPI) -> bytes:
     """One metric per slice and tenant, challenger against champion, with intervals.
 
@@ -34,7 +45,7 @@ def slices(challenger: Scorecard, champion: Scorecard | None, metric: str, dpi: 
     Raises:
         ReportError: The challenger has this metric on no slice.
     """
-    names = _measured(challenger, metric)
+    names = measured(challenger, metric)
     if not names:
         raise ReportError(f"{challenger.trial}: metric {metric!r} was measured on no slice")
     drawn = figure(1.9 + 0.46 * len(names))
@@ -59,11 +70,9 @@ def effect(decision: GateDecision, dpi: int = DPI) -> bytes:
     For a first champion there is no effect: its primary metric is drawn against the floor.
 
     Raises:
-        ReportError: The effect is NaN, or the policy in the decision lacks the bound to draw.
+        ReportError: The policy in the decision lacks the bound to draw.
     """
     found = decision.effect
-    if not math.isfinite((found or decision.challenger_value).value):
-        raise ReportError(f"decision on {decision.product}: its effect is not a number")
     drawn = figure(2.9)
     axes = drawn.subplots()
     if found is None:
@@ -81,17 +90,6 @@ def effect(decision: GateDecision, dpi: int = DPI) -> bytes:
     axes.set_ylim(-1, 1.25)
     axes.spines["left"].set_visible(False)
     return png(drawn, dpi)
-
-
-def _measured(card: Scorecard, metric: str) -> list[str]:
-    """Slices on which the metric has a value: overall, named slices, then tenants by rows."""
-    found = [
-        name
-        for name, metrics in card.metrics.items()
-        if metric in metrics and math.isfinite(metrics[metric].value)
-    ]
-    found.sort(key=lambda name: (words.slice_order(name), -card.rows.get(name, 0), name))
-    return found[:MAX_SLICES]
 
 
 def _label(card: Scorecard, name: str) -> str:
@@ -119,17 +117,19 @@ def _whisker(axes: Axes, found: Estimate, place: float, role: Role, legend: str 
 
 
 def _against(axes: Axes, found: Estimate, limits: dict[str, float], digits: int) -> None:
-    """One interval against named vertical limits."""
+    """One interval against named vertical limits; ``n/a`` when it is not defined."""
     _whisker(axes, found, 0.0, "challenger", None)
+    values = (found.low, found.value, found.high)
+    known = [*limits.values(), *(value for value in values if math.isfinite(value))]
+    place = found.value if math.isfinite(found.value) else next(iter(limits.values()))
     text = words.interval(found, digits)
-    axes.text(found.value, 0.22, text, ha="center", fontsize=14, fontweight="bold", color=INK)
-    for place, (name, limit) in enumerate(limits.items()):
-        axes.axvline(limit, color=MUTED, linewidth=1.5, linestyle="-" if place == 0 else "--")
-        side = "right" if place == 0 and len(limits) > 1 else "left"
+    axes.text(place, 0.22, text, ha="center", fontsize=14, fontweight="bold", color=INK)
+    for index, (name, limit) in enumerate(limits.items()):
+        axes.axvline(limit, color=MUTED, linewidth=1.5, linestyle="-" if index == 0 else "--")
+        side = "right" if index == 0 and len(limits) > 1 else "left"
         axes.text(limit, -0.85, f" {name} ", ha=side, fontsize=12, color=MUTED)
-    low, high = min(found.low, *limits.values()), max(found.high, *limits.values())
-    room = max(high - low, 1e-6)
-    axes.set_xlim(low - 0.3 * room, high + 0.3 * room)
+    room = 0.3 * max(max(known) - min(known), 1e-6)
+    axes.set_xlim(min(known) - room, max(known) + room)
 
 
 def _bound(decision: GateDecision, name: str) -> float:

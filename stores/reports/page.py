@@ -1,7 +1,7 @@
 """Writes the report: one HTML file with its style and plots inside, no script, no network.
 
-Markup and style are in ``templates/``; what stands on the page is decided in ``sections``. The same
-comparison gives the same bytes.
+Markup and style are in ``page.html`` and ``style.html``; what stands on the page is decided in
+``sections``. The same data give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import re
 from pathlib import Path
 
 from stores.files import write_atomic
-from stores.reports import Comparison, sections, tables, words
+from stores.reports import ReportData, sections, tables, words
 
 FILE_NAME = "report.html"
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent
 PAGE_DPI = 110
 #: An interval: a line may break before its bracket, not inside.
 BOUNDS = re.compile(r"\[(-?[\d.]+), (-?[\d.]+)\]")
 
 
-def write_report(folder: Path, comparison: Comparison) -> Path:
+def write_report(folder: Path, data: ReportData) -> Path:
     """Write ``report.html`` into the folder, in one step: a reader sees the old page or the new.
 
     Args:
         folder: Where to write; it is made when it does not exist.
-        comparison: What was measured and, when the gate has spoken, its decision.
+        data: What was measured and, when the gate has spoken, its decision.
 
     Returns:
         Path of the page (0.2 to 0.5 MB).
@@ -34,11 +34,11 @@ def write_report(folder: Path, comparison: Comparison) -> Path:
         ReportError: The challenger or the champion has no scorecard, or lacks the primary metric.
     """
     path = folder / FILE_NAME
-    write_atomic(path, render(comparison))
+    write_atomic(path, render(data))
     return path
 
 
-def render(comparison: Comparison, dpi: int = PAGE_DPI) -> str:
+def render(data: ReportData, dpi: int = PAGE_DPI) -> str:
     """The page as HTML. Every value is escaped: names of tenants and reasons come from data."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -50,23 +50,25 @@ def render(comparison: Comparison, dpi: int = PAGE_DPI) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"cell": _cell, "data_uri": _data_uri}
-    names = tables.model_names(comparison.scorecards)
-    outcome = comparison.decision.outcome if comparison.decision else "undecided"
+    names = tables.model_names(data.scorecards)
+    outcome = data.decision.outcome if data.decision else "undecided"
     return environment.get_template("page.html").render(
-        it=comparison,
-        challenger=names[comparison.scorecard(comparison.challenger).candidate_id],
-        champion=names[comparison.champion] if comparison.champion else None,
-        verdict=words.decision(comparison.decision),
+        it=data,
+        challenger=names[data.scorecard(data.challenger).candidate_id],
+        champion=names[data.scorecard(data.champion).candidate_id] if data.champion else None,
+        verdict=words.decision(data.decision),
         outcome=outcome,
-        headline=list(sections.headline(comparison)),
-        sections=sections.build(comparison, dpi),
+        headline=list(sections.headline(data)),
+        sections=sections.build(data, dpi),
     )
 
 
 def _cell(value: str | float) -> str:
     """A table cell: counts with thousands, other numbers with three digits, text as it is."""
     if isinstance(value, str):
-        return BOUNDS.sub("[\\1,\u00a0\\2]", value)
+        return (
+            BOUNDS.sub("[\\1,\u00a0\\2]", value).replace("< 0", "<\u00a00").replace(" %", "\u00a0%")
+        )
     return f"{value:,}" if isinstance(value, int) else words.number(value)
 
 

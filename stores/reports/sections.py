@@ -1,84 +1,41 @@
 """What stands on the report page and in which order: sections of tables and plots. Pure.
 
-No HTML here (that is ``templates/``) and no file (that is ``page``). A part that was not measured
+No HTML here (that is ``page.html``) and no file (that is ``page``). A part that was not measured
 gives no section.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from models.contracts.results import Candidate
-from stores.reports import Comparison, Curves, forest, plots, tables, words
+from stores.reports import Curves, ReportData, forest, plots, tables, words
+from stores.reports.parts import Plot, Section, Table, narrow, transpose
 from stores.reports.tables import Row
 
 RAILS = "Guardrails: what must not get worse; a small p says that it did"
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows under a caption; the first column of each row is its header."""
-
-    caption: str
-    rows: Sequence[Row]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A PNG, what a person who cannot see it reads, and how to read it."""
-
-    png: bytes
-    alt: str
-    reading: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """One chapter of the page."""
-
-    anchor: str
-    title: str
-    plots: Sequence[Plot] = ()
-    tables: Sequence[Table] = ()
-
-
-def build(comparison: Comparison, dpi: int) -> list[Section]:
+def build(it: ReportData, dpi: int) -> list[Section]:
     """Every section there is something to show for, in reading order."""
     parts = [
-        _decision(comparison, dpi),
-        _models(comparison),
-        _ranking(comparison, dpi),
-        _calibration(comparison, dpi),
-        _threshold(comparison, dpi),
-        _slices(comparison, dpi),
-        _learned(comparison, dpi),
-        _robustness(comparison),
-        _data(comparison),
-        _reproduce(comparison),
+        _decision(it, dpi),
+        _models(it),
+        _ranking(it, dpi),
+        _calibration(it, dpi),
+        _threshold(it, dpi),
+        _slices(it, dpi),
+        _learned(it, dpi),
+        _robustness(it),
+        _data(it),
+        _reproduce(it),
     ]
     return [part for part in parts if part.plots or any(table.rows for table in part.tables)]
 
 
-def transpose(rows: Sequence[Row], key: str) -> list[Row]:
-    """Rows as columns, headed by the values of ``key``: few models with many figures read so."""
-    if not rows:
-        return []
-    turned: list[Row] = []
-    for name in rows[0]:
-        if name != key:
-            line: Row = {"Figure": name}
-            line |= {str(row[key]): row[name] for row in rows}
-            turned.append(line)
-    return turned
-
-
-def _decision(it: Comparison, dpi: int) -> Section:
+def _decision(it: ReportData, dpi: int) -> Section:
     if it.decision is None:
         return Section("decision", "Decision")
-    shown = []
     found = it.decision.effect
     if found is None:
         value = words.interval(it.decision.challenger_value)
@@ -87,17 +44,16 @@ def _decision(it: Comparison, dpi: int) -> Section:
     else:
         alt = f"Error removed against the champion: {words.percent_interval(found)}."
         reading = (
-            "The gate wants the whole interval right of the solid line (no difference) and reaching "
-            "the dashed one (the smallest gain worth a release)."
+            "The gate wants the whole interval right of the solid line (no difference) and "
+            "reaching the dashed one (the smallest gain worth a release)."
         )
-    if math.isfinite((found or it.decision.challenger_value).value):
-        shown.append(Plot(forest.effect(it.decision, dpi), alt, reading))
+    plot = Plot(forest.effect(it.decision, dpi), alt, reading)
     judged = Table("Statistical tests behind the decision", tables.tests_table(it.decision))
     rails = Table(RAILS, tables.guardrails_table(it.decision))
-    return Section("decision", "Decision", shown, (judged, rails))
+    return Section("decision", "Decision", (plot,), (judged, rails))
 
 
-def _models(it: Comparison) -> Section:
+def _models(it: ReportData) -> Section:
     rows = tables.candidates_table(
         it.scorecards, it.candidates, it.challenger, it.champion, it.metric
     )
@@ -108,7 +64,7 @@ def _models(it: Comparison) -> Section:
     return Section("models", "Models compared", (), (Table(caption, transpose(rows, "Model")),))
 
 
-def _ranking(it: Comparison, dpi: int) -> Section:
+def _ranking(it: ReportData, dpi: int) -> Section:
     if not it.curves:
         return Section("ranking", "Ranking")
     names = ", ".join(f"{curve.name} ({curve.role})" for curve in it.curves)
@@ -129,7 +85,7 @@ def _ranking(it: Comparison, dpi: int) -> Section:
     return Section("ranking", "Ranking", shown)
 
 
-def _calibration(it: Comparison, dpi: int) -> Section:
+def _calibration(it: ReportData, dpi: int) -> Section:
     curves = _main_curves(it.curves)
     if not curves:
         return Section("calibration", "Calibration")
@@ -142,7 +98,7 @@ def _calibration(it: Comparison, dpi: int) -> Section:
     return Section("calibration", "Calibration", (plot,))
 
 
-def _threshold(it: Comparison, dpi: int) -> Section:
+def _threshold(it: ReportData, dpi: int) -> Section:
     shown = []
     manifest = _manifest(it, it.challenger)
     if it.confusion is not None and manifest is not None:
@@ -162,25 +118,27 @@ def _threshold(it: Comparison, dpi: int) -> Section:
     return Section("threshold", "Decisions at the threshold", shown, (report,))
 
 
-def _slices(it: Comparison, dpi: int) -> Section:
+def _slices(it: ReportData, dpi: int) -> Section:
     challenger = it.scorecard(it.challenger)
     champion = it.scorecard(it.champion) if it.champion else None
-    name, better = words.metric(it.metric), words.direction(it.metric)
-    plot = Plot(
-        forest.slices(challenger, champion, it.metric, dpi),
-        f"{name} per slice and tenant with intervals; the table below holds the same values.",
-        f"{name}: {better}. A slice whose interval lies on the bad side of the dotted line (the "
-        "challenger overall) is served worse than the rest.",
-    )
-    versus = "challenger against champion" if champion else "challenger"
-    compared = Table(
-        f"{name} per slice, {versus}", tables.slices_table(challenger, champion, it.metric)
-    )
-    every = Table("Every metric of the challenger", tables.metrics_table(challenger, it.metric))
-    return Section("slices", "Slices and tenants", (plot,), (compared, every))
+    name, shown = words.metric(it.metric), []
+    if forest.measured(challenger, it.metric):
+        alt = f"{name} per slice and tenant with intervals; the table below holds the same values."
+        reading = (
+            f"{name}: {words.direction(it.metric)}. A slice whose interval lies on the bad side of "
+            "the dotted line (the challenger overall) is served worse than the rest."
+        )
+        png = forest.slices(challenger, champion, it.metric, dpi)
+        shown.append(Plot(png, alt, reading))
+    rows = tables.slices_table(challenger, champion, it.metric)
+    compared = Table(f"{name} per slice", rows)
+    every = narrow(tables.metrics_table(challenger, it.metric), kept=2, most=6)
+    caption = "Every metric of the challenger per slice"
+    wide = [Table(f"{caption}, {i} of {len(every)}", part) for i, part in enumerate(every, 1)]
+    return Section("slices", "Slices and tenants", shown, (compared, *wide))
 
 
-def _learned(it: Comparison, dpi: int) -> Section:
+def _learned(it: ReportData, dpi: int) -> Section:
     shown = []
     weights = it.scorecard(it.challenger).importance
     if weights:
@@ -202,13 +160,13 @@ def _learned(it: Comparison, dpi: int) -> Section:
     return Section("learned", "What the model learned", shown)
 
 
-def _robustness(it: Comparison) -> Section:
+def _robustness(it: ReportData) -> Section:
     caption = "The challenger on disturbed inputs: a small change of the data must not break it"
-    rows = tables.robustness_table(it.robustness)
+    rows = tables.robustness_table(it.robustness, it.metric)
     return Section("robustness", "Robustness", (), (Table(caption, rows),))
 
 
-def _data(it: Comparison) -> Section:
+def _data(it: ReportData) -> Section:
     snapshot = it.snapshot
     facts: dict[str, str | int] = {
         "Known as of": f"{snapshot.as_of:%Y-%m-%d %H:%M}",
@@ -227,11 +185,12 @@ def _data(it: Comparison) -> Section:
     return Section("data", "Data", (), (Table("The frozen snapshot", _facts(facts)),))
 
 
-def _reproduce(it: Comparison) -> Section:
+def _reproduce(it: ReportData) -> Section:
     ids = {
         "Evaluation": it.evaluation_id,
         "Snapshot": it.snapshot.snapshot_id,
         "Content hash": it.snapshot.content_hash,
+        "Learner": ", ".join(sorted({manifest.learner for manifest in it.candidates})),
         "Whole record": f"assay explain {it.snapshot.product}",
     }
     fitted: list[Row] = [
@@ -240,8 +199,7 @@ def _reproduce(it: Comparison) -> Section:
             "Candidate": manifest.candidate_id,
             "Seed": str(manifest.seed),
             "Code": manifest.code_version,
-            "Learner": manifest.learner,
-            "Parameters": json.dumps(manifest.params, sort_keys=True),
+            "Parameters": ", ".join(f"{name} {value}" for name, value in manifest.params.items()),
         }
         for manifest in it.candidates
     ]
@@ -255,7 +213,7 @@ def _facts(facts: Mapping[str, str | int]) -> list[Row]:
     return [{"Fact": name, "Value": value} for name, value in facts.items()]
 
 
-def _manifest(it: Comparison, candidate_id: str) -> Candidate | None:
+def _manifest(it: ReportData, candidate_id: str) -> Candidate | None:
     return next((one for one in it.candidates if one.candidate_id == candidate_id), None)
 
 
@@ -264,7 +222,7 @@ def _main_curves(curves: Sequence[Curves]) -> list[Curves]:
     return [curve for curve in curves if curve.role != "candidate"] or list(curves[:2])
 
 
-def headline(it: Comparison) -> Iterator[tuple[str, str]]:
+def headline(it: ReportData) -> Iterator[tuple[str, str]]:
     """The few figures at the top of the page: name and value."""
     name = words.metric(it.metric)
     ours = it.scorecard(it.challenger).metrics["overall"].get(it.metric)

@@ -1,4 +1,4 @@
-"""Rows of the tables for Dagster's metadata, rich tables and the page. Pure functions.
+"""Rows of the tables for Dagster's metadata, rich tables and the page; the decision as Markdown.
 
 A row is a plain dict of strings and numbers, every row of a table with the same keys in the same
 order, so it is a Dagster ``TableRecord`` as it stands. A value that is missing is ``n/a``.
@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from models.contracts.results import Candidate, GateDecision, Scorecard
-from models.core.metrics import ClassRow
-from stores.reports import RobustnessRow, Role, words
+from stores.reports import Role, markdown, words
+
+if TYPE_CHECKING:
+    from models.core.evaluation import Perturbation
+    from models.core.metrics import ClassRow
 
 Row = dict[str, str | float | int]
 
@@ -129,17 +133,16 @@ def guardrails_table(decision: GateDecision) -> list[Row]:
 
 
 def tests_table(decision: GateDecision) -> list[Row]:
-    """One row per statistical test of the decision."""
+    """One row per statistical test of the decision, the deciding one first."""
     return [
         {
-            "Test": item.name.replace("_", " "),
-            "Statistic": words.number(item.statistic),
-            "p": words.p_value(item.p_value),
+            "Test": words.test(item.name),
+            "Effect is": str(item.detail.get("effect_is", words.MISSING)),
             "Effect": words.number(item.effect, 4),
             "Interval": f"[{words.number(item.low, 4)}, {words.number(item.high, 4)}]",
-            "Detail": ", ".join(
-                f"{key.replace('_', ' ')} {_short(value)}" for key, value in item.detail.items()
-            ),
+            "p": words.p_value(item.p_value),
+            "Statistic": words.number(item.statistic),
+            "Detail": _details(item.detail),
         }
         for item in decision.tests
     ]
@@ -159,18 +162,38 @@ def classes_table(classes: Iterable[ClassRow]) -> list[Row]:
     ]
 
 
-def robustness_table(rows: Iterable[RobustnessRow]) -> list[Row]:
-    """One row per disturbance: the metric without it, with it, and the change."""
+def robustness_table(found: Iterable[Perturbation], metric: str) -> list[Row]:
+    """One row per disturbance of the inputs: the metric, and how much its error grew."""
     return [
         {
-            "Disturbance": item.name,
-            "Metric": words.metric(item.metric),
-            "Undisturbed": words.number(item.clean),
-            "Disturbed": words.number(item.disturbed),
-            "Change": words.signed(item.disturbed - item.clean),
+            "Inputs": words.disturbance(item.name, item.column),
+            words.metric(metric): words.number(item.value),
+            "Error added": words.percent(item.error_increase),
         }
-        for item in rows
+        for item in found
     ]
+
+
+def decision_markdown(decision: GateDecision) -> str:
+    """The decision for a person: the sentence, the figures behind it, tests and guardrails."""
+    name = words.metric(decision.metric)
+    needed = decision.required_rows
+    facts = [
+        (f"{name} of the challenger", words.interval(decision.challenger_value)),
+        (f"{name} of the champion", words.interval(decision.champion_value)),
+        ("Error removed", words.percent_interval(decision.effect)),
+        ("Rows judged", f"{decision.rows:,}"),
+        ("Rows needed", words.MISSING if needed is None else f"{needed:,}"),
+        ("Challenger", decision.challenger),
+        ("Champion", decision.champion or "none yet"),
+    ]
+    parts = [
+        f"**{markdown.escape(words.outcome(decision))}**: {markdown.escape(decision.reason)}",
+        markdown.listing(facts),
+        markdown.table(tests_table(decision)),
+        markdown.table(guardrails_table(decision)),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _metrics(cards: Sequence[Scorecard], first: str) -> list[str]:
@@ -197,5 +220,12 @@ def _folds(values: Sequence[float] | None) -> str:
     return f"{mean} ± {words.number(statistics.stdev(values))}" if len(values) > 1 else mean
 
 
-def _short(value: JsonValue) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _details(detail: Mapping[str, JsonValue]) -> str:
+    """The other figures of a test, ``name value`` each."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}"
+        if isinstance(value, float)
+        else f"{name.replace('_', ' ')} {value}"
+        for name, value in detail.items()
+        if name != "effect_is"
+    )

@@ -13,6 +13,18 @@ OUTCOMES: dict[Outcome, str] = {
     "awaiting_approval": "Passed, awaiting approval",
 }
 
+TESTS = {
+    "delong": "DeLong",
+    "mcnemar_exact": "Exact McNemar",
+    "paired_bootstrap": "Paired bootstrap",
+}
+
+DISTURBANCES = {
+    "none": "Undisturbed",
+    "noise": "Noise on every value",
+    "outliers": "Outliers among the values",
+}
+
 NOT_DECIDED = "Not yet decided: the gate has not judged this evaluation."
 MISSING = "n/a"
 
@@ -38,6 +50,18 @@ def slice_name(name: str) -> str:
     if name.startswith("slice_"):
         return f"{name.removeprefix('slice_').replace('_', ' ')} slice"
     return name
+
+
+def test(name: str) -> str:
+    """A statistical test's name for a person."""
+    return TESTS.get(name) or name.replace("_", " ")
+
+
+def disturbance(name: str, column: str | None) -> str:
+    """What was done to the inputs; ``column`` when it was done to one of them."""
+    if column is not None:
+        return f"{column} {name}"
+    return DISTURBANCES.get(name) or name.replace("_", " ")
 
 
 def number(value: float | None, digits: int = 3) -> str:

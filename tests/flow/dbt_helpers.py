@@ -25,7 +25,7 @@ def dbt(home: Path, *arguments: str) -> str:
     """Run one dbt command on the warehouse of ``home`` and return what it printed."""
     (home / FEATURES).parent.mkdir(parents=True, exist_ok=True)
     target = home / "dbt"
-    line = [sys.executable, "-m", "dbt.cli.main", *arguments,
+    line = [str(Path(sys.executable).with_name("dbt")), *arguments,
             "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
             "--target-path", str(target), "--log-path", str(target / "logs"),
             "--no-use-colors"]  # fmt: skip

@@ -1,0 +1,169 @@
+"""`/predict` against an empty BentoML endpoint, same machine, same run, alternating rounds.
+
+    python -m benchmarks.predict_latency [--rounds 10]
+
+Every trial of the first product is fitted on seeded rows, sealed, built and rolled out as in
+production, beside a service whose only endpoint does nothing. One client, one kept connection:
+latency without queueing. Goals: p95 of one row at most 1.5 times the empty endpoint's, and 5 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.contracts.product import ModelProduct
+from models.registry import products
+from tests.service.site import Site
+
+WARM_UP, ONE_ROUND = 50, 200
+GOAL_RATIO, GOAL_MS = 1.5, 5.0
+
+EMPTY = '''
+import bentoml
+from pydantic import BaseModel
+
+
+class Nothing(BaseModel):
+    pass
+
+
+@bentoml.service(workers=1)
+class Empty:
+    @bentoml.api(route="/predict", input_spec=Nothing)
+    {kind}def predict(self) -> {answer}:
+        return {value}
+'''  # fmt: skip
+
+
+@dataclass
+class Case:
+    """One line of the table: where to send what, and what was measured (seconds)."""
+
+    name: str
+    port: int
+    body: bytes
+    times: list[float] = field(default_factory=list)
+
+    def ask(self, count: int) -> list[float]:
+        """Send the body ``count`` times over one connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        taken = []
+        for _ in range(count):
+            begun = time.perf_counter()
+            connection.request("POST", "/predict", self.body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            taken.append(time.perf_counter() - begun)
+            assert answer.status == 200, answer.status
+        connection.close()
+        return taken
+
+    def quantile_ms(self, share: float) -> float:
+        """Empirical quantile in milliseconds."""
+        return sorted(self.times)[int(len(self.times) * share)] * 1000
+
+
+@contextmanager
+def empty_endpoint(folder: Path, kind: str, answer: str, value: str) -> Iterator[int]:
+    """Serve an endpoint that does nothing; gives its port."""
+    folder.mkdir()
+    (folder / "empty.py").write_text(EMPTY.format(kind=kind, answer=answer, value=value))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "True"}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", "empty:Empty", "--host", "127.0.0.1",
+             "--port", str(port)],
+            cwd=folder, env=os.environ | home, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        for _ in range(600):
+            try:
+                Case("", port, b"{}").ask(1)
+                break
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@contextmanager
+def our_service(
+    product: ModelProduct, root: Path, number: int
+) -> Iterator[tuple[int, list[object]]]:
+    """Fit, seal, build and roll out one trial; gives port and valid rows."""
+    site = Site(root, product)
+    built = site.make(f"v2026010{number}_000000", product.trials[number])
+    try:
+        done = site.deployer().roll_out(product, built.ref.tag, built.golden)
+        yield int(done.url.rpartition(":")[2]), list(built.golden.rows)
+    finally:
+        site.deployer().stop(product)
+
+
+def measure(cases: Sequence[Case], rounds: int) -> None:
+    """Alternate the cases, so that a slow minute of the machine hits all of them."""
+    for case in cases:
+        case.ask(WARM_UP)
+    for _ in range(rounds):
+        for case in cases:
+            case.times += case.ask(ONE_ROUND)
+
+
+def table(cases: Sequence[Case]) -> str:
+    """Markdown; ratios are to the first case."""
+    lines = ["| endpoint | p50 ms | p95 ms | p95 / empty |", "| --- | --- | --- | --- |"]
+    base = cases[0].quantile_ms(0.95)
+    for case in cases:
+        p50, p95 = case.quantile_ms(0.5), case.quantile_ms(0.95)
+        lines.append(f"| {case.name} | {p50:.2f} | {p95:.2f} | {p95 / base:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    rounds = parser.parse_args().rounds
+    product = products()[0]
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        typed = stack.enter_context(
+            empty_endpoint(root / "typed", "async ", "Nothing", "Nothing()")
+        )
+        plain = stack.enter_context(empty_endpoint(root / "plain", "", "dict", "{}"))
+        cases = [
+            Case("empty (async, typed)", typed, b"{}"),
+            Case("empty (sync, dict)", plain, b"{}"),
+        ]
+        for number, trial in enumerate(product.trials):
+            port, rows = stack.enter_context(our_service(product, root / trial.name, number))
+            for count in (1, 16):
+                body = json.dumps({"rows": rows[:count]}).encode()
+                cases.append(Case(f"{trial.name}, {count} row{'s' * (count > 1)}", port, body))
+        measure(cases, rounds)
+    print(f"{rounds} rounds of {ONE_ROUND} requests each, {os.cpu_count()} cores\n")
+    print(table(cases))
+    base = cases[0].quantile_ms(0.95)
+    single = [case for case in cases if case.name.endswith("1 row")]
+    met = all(c.quantile_ms(0.95) <= min(GOAL_RATIO * base, GOAL_MS) for c in single)
+    print(f"\ngoal p95 <= {GOAL_RATIO} x empty and <= {GOAL_MS} ms: {'met' if met else 'missed'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Are the columns there, of the declared kind, filled and in range?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.contracts.product import (
+    EVENT_ID,
+    EVENT_TIME,
+    JUDGED,
+    KNOWN_TIME,
+    LABEL,
+    SLICE_PREFIX,
+    TENANT,
+    Column,
+    Data,
+)
+from models.contracts.results import CheckResult
+from models.core.checks.common import conclude, example
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Kind of the columns every feature table carries.
+_KINDS = {
+    EVENT_ID: "text",
+    TENANT: "text",
+    EVENT_TIME: "time without zone (UTC)",
+    KNOWN_TIME: "time without zone (UTC)",
+    LABEL: "int",
+    JUDGED: "bool",
+}
+
+
+def schema(*, current: pd.DataFrame, data: Data) -> CheckResult:
+    """Missing, unexpected or mistyped columns, nulls where none may be, values out of range.
+
+    Args:
+        current: The feature table.
+        data: Declares the inputs.
+
+    Returns:
+        Check ``schema``.
+    """
+    slices = [str(c) for c in current.columns if str(c).startswith(SLICE_PREFIX)]
+    kinds = _KINDS | dict.fromkeys(slices, "bool") | {c.name: c.kind for c in data.columns}
+    problems = list(_presence(current, kinds))
+    nullable = {column.name for column in data.columns if column.nullable}
+    present = [name for name in kinds if name in current.columns]
+    problems += [
+        f"{name} is {current[name].dtype}, not {kinds[name]}: cast it in its SQL model"
+        for name in present
+        if not _is_kind(current[name], kinds[name], nullable=name in nullable)
+    ]
+    if not problems:
+        problems = [*_nulls(current, kinds.keys() - nullable), *_ranges(current, data)]
+    fine = f"{len(kinds)} columns as declared in {len(current)} rows"
+    return conclude("schema", problems, fine, {"rows": len(current), "columns": len(kinds)})
+
+
+def _presence(frame: pd.DataFrame, kinds: dict[str, str]) -> Iterator[str]:
+    if not len(frame):
+        yield "the feature table has no rows: look at the sources and the staging models"
+    if missing := [name for name in kinds if name not in frame.columns]:
+        yield (
+            f"{len(missing)} columns are missing ({', '.join(missing)}): add them to the feature's "
+            "SQL model, or take them out of the product's columns"
+        )
+    if extra := [str(name) for name in frame.columns if name not in kinds]:
+        yield (
+            f"{len(extra)} columns are unexpected ({', '.join(extra)}): declare them in the "
+            "product's columns, or drop them in the feature's SQL model"
+        )
+
+
+def _is_kind(column: pd.Series, kind: str, *, nullable: bool) -> bool:
+    from pandas.api import types
+
+    if kind == "text":
+        return types.is_string_dtype(column.dropna())
+    if kind.startswith("time"):
+        return types.is_datetime64_dtype(column)
+    if kind == "bool":
+        return types.is_bool_dtype(column)
+    if kind == "float":
+        return types.is_float_dtype(column)
+    if nullable and types.is_float_dtype(column):  # pandas has integers with nulls as floats
+        values = column.dropna().to_numpy(np.float64)
+        return bool((values == np.floor(values)).all())
+    return types.is_integer_dtype(column)
+
+
+def _nulls(frame: pd.DataFrame, filled: Collection[str]) -> Iterator[str]:
+    for name in sorted(filled):
+        empty = frame[name].isna().to_numpy()
+        if empty.any():
+            yield (
+                f"{name} is null in {empty.sum()} rows ({example(frame, empty)}): fill it in its "
+                "SQL model, or declare it nullable"
+            )
+
+
+def _ranges(frame: pd.DataFrame, data: Data) -> Iterator[str]:
+    for column in data.columns:
+        values = frame[column.name].to_numpy(np.float64, na_value=np.nan)
+        low = -np.inf if column.minimum is None else column.minimum
+        high = np.inf if column.maximum is None else column.maximum
+        wrong = (values < low) | (values > high) | np.isinf(values)
+        if wrong.any():
+            first = values[np.argmax(wrong)]
+            yield (
+                f"{column.name} is outside {_bounds(column)} in {wrong.sum()} rows "
+                f"({example(frame, wrong)}: {first:g}): mend the source or its SQL model"
+            )
+
+
+def _bounds(column: Column) -> str:
+    low = "-" if column.minimum is None else f"{column.minimum:g}"
+    high = "-" if column.maximum is None else f"{column.maximum:g}"
+    return f"[{low}, {high}]"

@@ -1,0 +1,167 @@
+"""The admin HTTP service: versions, best, performance, rollback. Loopback only, with a token.
+
+A thin face of ``operations``; the token lies in ``<home>/keys/admin-token``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from models.core.regression import judge_regression
+from models.registry import ProductError, get
+from orchestration import operations
+from orchestration.settings import Settings
+from stores.deployer import RolloutError
+from stores.files import write_atomic
+from stores.ledger import LedgerError
+
+Answer = tuple[int, Any]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    product: str
+
+
+class RollbackBody(_Body):
+    """``version_id`` None means the release that served before."""
+
+    version_id: str | None = None
+    reason: str = Field(default="by admin request", max_length=500)
+
+
+class PerformanceBody(_Body):
+    """Realised metrics of the current release."""
+
+    metrics: dict[str, float] = Field(min_length=1, max_length=50)
+
+
+class AutoRollbackBody(_Body):
+    """What traffic shows of the current release."""
+
+    metric: str = "accuracy"
+    current: float = Field(ge=0, le=1)
+    rows: int = Field(ge=1)
+    degradation_threshold: float = Field(default=0.05, ge=0, lt=1)
+
+
+def token(home: Path) -> str:
+    """The admin token, made on first use and readable by its owner only."""
+    path = home / "keys" / "admin-token"
+    if not path.exists():
+        write_atomic(path, secrets.token_urlsafe(32))
+    return path.read_text(encoding="utf-8")
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The ASGI application; every route answers JSON, and errors say what to do."""
+    expected = f"Bearer {token(settings.home_paths().root)}"
+
+    def route(path: str, method: str, act: Callable[[Settings, Any], Answer]) -> Route:
+        async def endpoint(request: Request) -> JSONResponse:
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), expected.encode()):
+                return _error(401, "send 'Authorization: Bearer <content of keys/admin-token>'")
+            data = request.query_params if method == "GET" else await request.body()
+            return await _answer(act, settings, data)
+
+        return Route(path, endpoint, methods=[method])
+
+    return Starlette(
+        routes=[
+            route("/models/versions", "GET", versions),
+            route("/models/best", "GET", best),
+            route("/models/rollback", "POST", rollback),
+            route("/models/performance", "POST", performance),
+            route("/models/auto-rollback", "POST", auto_rollback),
+        ]
+    )
+
+
+def versions(settings: Settings, query: Any) -> Answer:
+    """``GET /models/versions?product=``: every release with its figures, newest first."""
+    found = operations.versions(get(query.get("product", "")), settings)
+    return 200, [version.model_dump(mode="json") for version in found]
+
+
+def best(settings: Settings, query: Any) -> Answer:
+    """``GET /models/best?product=&metric=``: releases whose interval reaches the best value."""
+    product = get(query.get("product", ""))
+    metric = query.get("metric", product.gate.metric)
+    found = operations.best(product, settings, metric)
+    return 200, [version.model_dump(mode="json") for version in found]
+
+
+def rollback(settings: Settings, body: bytes) -> Answer:
+    """``POST /models/rollback``: serve another release, with a ledger entry."""
+    asked = RollbackBody.model_validate_json(body)
+    done = operations.go_to(get(asked.product), settings, asked.version_id, asked.reason, _quiet)
+    return 200, done.model_dump(mode="json")
+
+
+def performance(settings: Settings, body: bytes) -> Answer:
+    """``POST /models/performance``: record realised metrics beside the release."""
+    asked = PerformanceBody.model_validate_json(body)
+    release = operations.record_performance(get(asked.product), settings, asked.metrics)
+    return 200, {"version": release.version, "recorded": sorted(asked.metrics)}
+
+
+def auto_rollback(settings: Settings, body: bytes) -> Answer:
+    """``POST /models/auto-rollback``: go back when the drop is large and statistically proven."""
+    asked = AutoRollbackBody.model_validate_json(body)
+    product = get(asked.product)
+    serving = [v for v in operations.versions(product, settings) if "champion" in v.aliases]
+    if not serving or asked.metric not in serving[0].metrics:
+        raise LedgerError(f"{product.key}: no release was measured by {asked.metric!r}")
+    verdict = judge_regression(
+        asked.metric,
+        serving[0].metrics[asked.metric][0],
+        asked.current,
+        asked.rows,
+        threshold=asked.degradation_threshold,
+        alpha=product.gate.alpha,
+    )
+    answer: dict[str, Any] = {"verdict": verdict.model_dump(), "rollout": None}
+    if verdict.degraded:
+        done = operations.go_to(product, settings, None, verdict.reason, _quiet)
+        answer["rollout"] = done.model_dump(mode="json")
+    return 200, answer
+
+
+async def _answer(
+    act: Callable[[Settings, Any], Answer], settings: Settings, data: Any
+) -> JSONResponse:
+    try:
+        status, content = await run_in_threadpool(act, settings, data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        return _error(400, "the body does not fit", problems)
+    except ValueError as error:
+        return _error(400, str(error))
+    except ProductError as error:
+        return _error(404, str(error))
+    except LedgerError as error:
+        return _error(409, str(error))
+    except RolloutError as error:
+        return _error(503, str(error))
+    return JSONResponse(content, status)
+
+
+def _error(status: int, message: str, detail: Any = ()) -> JSONResponse:
+    return JSONResponse({"error": message, "detail": list(detail)}, status)
+
+
+def _quiet(_: str) -> None:
+    """Progress has no reader here; the ledger and the service's log keep it."""

@@ -1,0 +1,296 @@
+"""Rolls bentos out on this machine: start, replay golden requests, switch, or leave all as it was.
+
+A product keeps its URL through every roll-out (see ``docs/decisions/0005-rollout.md``). What serves
+is what ``<home>/services/<slug>.json`` points to and what really runs; nothing is kept in memory,
+so any process may roll out, look or stop. Which bento should serve is not decided here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from models.contracts.api import GoldenSet
+from models.contracts.base import Frozen
+from models.contracts.product import ModelProduct
+from stores import service_process
+from stores.files import write_atomic
+from stores.golden import MismatchError, replay
+from stores.listener import open_port, take_over
+from stores.service_process import StartError
+
+_LOCK_SECONDS = 300.0
+_KEPT_LOGS = 5
+
+
+class RolloutError(Exception):
+    """A bento that does not serve; the message says what differed, what serves and what to do."""
+
+
+class ServiceRecord(Frozen):
+    """A service that was made current.
+
+    Attributes:
+        bento: Tag, ``<slug>:<version>``.
+        created: Creation time of the master process; with ``pid`` it names one process for ever.
+        folder: Run folder with ``service.log``.
+        door: Where its successor gets the listening socket from.
+    """
+
+    product: str
+    bento: str
+    version: str
+    url: str
+    port: int
+    pid: int
+    created: float
+    folder: str
+    door: str
+    started_at: datetime
+
+
+class Rollout(Frozen):
+    """A finished roll-out.
+
+    Attributes:
+        previous: Tag of the bento that served before, None when nothing did.
+        golden_rows: Golden requests replayed on the URL.
+        max_difference: Largest difference from the offline probabilities.
+    """
+
+    product: str
+    bento: str
+    version: str
+    url: str
+    previous: str | None
+    golden_rows: int
+    max_difference: float
+
+
+class Deployer:
+    """Serves products on this machine.
+
+    Args:
+        home: Root of everything; pointers and logs lie in ``<home>/services``.
+        bento_home: BentoML's home, with the bentos and their models.
+        public_key: Key the models must verify against.
+        host: Address to serve on.
+    """
+
+    def __init__(
+        self, home: Path, bento_home: Path, public_key: Path, host: str = "127.0.0.1"
+    ) -> None:
+        self._folder = home.resolve() / "services"
+        self._host = host
+        self._environment = {
+            "BENTOML_HOME": str(bento_home.resolve()),
+            "BENTOML_DO_NOT_TRACK": "True",
+            "ASSAY_PUBLIC_KEY": str(public_key.resolve()),
+        }
+
+    def roll_out(self, product: ModelProduct, bento_tag: str, golden: GoldenSet) -> Rollout:
+        """Make a bento current, once it has answered the golden requests as its model did offline.
+
+        The same bento again only replays them, and is started anew when that fails.
+
+        Args:
+            product: What it serves.
+            bento_tag: Exact tag of a built bento.
+            golden: Requests with the answers of the model called without a service.
+
+        Raises:
+            RolloutError: It did not start or answered otherwise. What served before still serves,
+                on the same URL.
+        """
+        with self._alone(product):
+            old = self._clean(product)
+            try:
+                return self._roll_out(product, bento_tag, golden, old)
+            except (StartError, MismatchError, OSError) as error:
+                now = self.current(product)
+                left = f"{now.bento} serves at {now.url}" if now else "nothing serves it"
+                raise RolloutError(
+                    f"{bento_tag} was not rolled out: {error}\nFor {product.key}, {left} now. "
+                    f"Mend the cause and roll out again (`assay serve {product.key}`), or go back "
+                    f"(`assay rollback {product.key}`)"
+                ) from error
+
+    def current(self, product: ModelProduct) -> ServiceRecord | None:
+        """The service that runs, None when none does."""
+        last = self._last(product)
+        return last if last and service_process.alive(last.pid, last.created) else None
+
+    def stop(self, product: ModelProduct) -> bool:
+        """Stop whatever serves the product, leftovers of a crash included.
+
+        Returns:
+            Whether there was anything to stop.
+        """
+        with self._alone(product):
+            found = service_process.marked(self._runs(product))
+            for folder in found:
+                self._end(product, Path(folder))
+            return bool(found)
+
+    def _roll_out(
+        self, product: ModelProduct, tag: str, golden: GoldenSet, old: ServiceRecord | None
+    ) -> Rollout:
+        if old is None:
+            with self._own_port(product) as shared:
+                return self._first(product, tag, golden, shared)
+        if old.bento == tag:
+            try:
+                return _rollout(old, tag, golden, replay(old.url, golden))
+            except MismatchError:
+                pass  # it hangs or its worker is gone: replace it by a fresh start of the same
+        self._rehearse(product, tag, golden)
+        with self._port_of(product, old) as shared:
+            return self._replace(product, tag, golden, old, shared)
+
+    def _rehearse(self, product: ModelProduct, tag: str, golden: GoldenSet) -> None:
+        """Start the bento on a port nobody knows; whatever is wrong with it shows here."""
+        with open_port(self._host, 0) as scratch:
+            record = self._start(product, tag, scratch)
+            try:
+                replay(record.url, golden)
+            finally:
+                self._end(product, Path(record.folder))
+
+    def _first(
+        self, product: ModelProduct, tag: str, golden: GoldenSet, shared: socket.socket
+    ) -> Rollout:
+        """Nothing serves: nobody is asking on the port, so it is rehearsal and roll-out at once."""
+        new = self._start(product, tag, shared)
+        try:
+            difference = replay(new.url, golden)
+        except MismatchError:
+            self._end(product, Path(new.folder))
+            raise
+        self._point(product, new)
+        return _rollout(new, None, golden, difference)
+
+    def _replace(
+        self,
+        product: ModelProduct,
+        tag: str,
+        golden: GoldenSet,
+        old: ServiceRecord,
+        shared: socket.socket,
+    ) -> Rollout:
+        """Both serve for a moment; then the old one leaves and the URL is asked once more."""
+        new = self._start(product, tag, shared)
+        self._point(product, new)
+        self._end(product, Path(old.folder))
+        try:
+            return _rollout(new, old.bento, golden, replay(new.url, golden))
+        except MismatchError:
+            self._point(product, self._start(product, old.bento, shared))
+            self._end(product, Path(new.folder))
+            raise
+
+    def _start(self, product: ModelProduct, tag: str, shared: socket.socket) -> ServiceRecord:
+        folder = self._runs(product) / f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
+        running = service_process.start(tag, folder, shared, self._environment)
+        try:
+            service_process.wait_ready(running)
+        except StartError:
+            self._end(product, folder)
+            raise
+        host, port = shared.getsockname()
+        return ServiceRecord(
+            product=product.key,
+            bento=tag,
+            version=tag.partition(":")[2],
+            url=f"http://{host}:{port}",
+            port=port,
+            pid=running.pid,
+            created=running.created,
+            folder=str(folder),
+            door=str(running.door),
+            started_at=datetime.now(UTC),
+        )
+
+    def _end(self, product: ModelProduct, folder: Path) -> None:
+        processes = service_process.marked(self._runs(product)).get(str(folder), [])
+        service_process.stop(processes, product.serving.timeout_s + 5.0)
+
+    def _clean(self, product: ModelProduct) -> ServiceRecord | None:
+        """The current service, after ending what a crashed roll-out left behind."""
+        old = self.current(product)
+        runs = self._runs(product)
+        for folder in service_process.marked(runs):
+            if old is None or folder != old.folder:
+                self._end(product, Path(folder))
+        for past in sorted(runs.iterdir(), reverse=True)[_KEPT_LOGS:] if runs.is_dir() else []:
+            if old is None or str(past) != old.folder:
+                shutil.rmtree(past, ignore_errors=True)
+        return old
+
+    def _port_of(self, product: ModelProduct, old: ServiceRecord) -> socket.socket:
+        try:
+            return take_over(Path(old.door))
+        except OSError:  # it runs but does not hand on: rather a gap than no roll-out
+            self._end(product, Path(old.folder))
+            return open_port(self._host, old.port)
+
+    def _own_port(self, product: ModelProduct) -> socket.socket:
+        """The port the product asks for, else the one it had, else any."""
+        wanted, last = product.serving.port, self._last(product)
+        try:
+            return open_port(self._host, wanted or (last.port if last else 0))
+        except OSError as error:
+            if wanted:
+                raise StartError(
+                    f"port {wanted} is taken ({error.strerror}); free it or change serving.port"
+                ) from error
+            return open_port(self._host, 0)
+
+    def _last(self, product: ModelProduct) -> ServiceRecord | None:
+        pointer = self._pointer(product)
+        if not pointer.exists():
+            return None
+        return ServiceRecord.model_validate_json(pointer.read_bytes())
+
+    def _point(self, product: ModelProduct, record: ServiceRecord) -> None:
+        write_atomic(self._pointer(product), record.model_dump_json(indent=1))
+
+    def _pointer(self, product: ModelProduct) -> Path:
+        return self._folder / f"{product.slug}.json"
+
+    def _runs(self, product: ModelProduct) -> Path:
+        return self._folder / product.slug
+
+    @contextmanager
+    def _alone(self, product: ModelProduct) -> Iterator[None]:
+        """One roll-out or stop of a product at a time, over all processes of this machine."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._folder / f"{product.slug}.lock")
+        try:
+            with lock.acquire(timeout=_LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise RolloutError(
+                f"another roll-out of {product.key} holds {lock.lock_file} for over "
+                f"{_LOCK_SECONDS:.0f} s; wait for it or end it"
+            ) from error
+
+
+def _rollout(
+    record: ServiceRecord, previous: str | None, golden: GoldenSet, difference: float
+) -> Rollout:
+    return Rollout(
+        product=record.product,
+        bento=record.bento,
+        version=record.version,
+        url=record.url,
+        previous=previous,
+        golden_rows=len(golden.rows),
+        max_difference=difference,
+    )

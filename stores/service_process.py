@@ -1,0 +1,162 @@
+"""Starts, watches and stops the processes of one service. Decides nothing about which bento.
+
+A service is a master and its worker. BentoML gives the worker a session of its own, and a killed
+master leaves it behind serving, so processes are found by a mark in their environment, which
+children inherit, and not by parent or group.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from stores.listener import FD, new_door
+
+#: Environment variable that marks every process of a service with its run folder.
+MARK = "ASSAY_SERVICE"
+READY = "ASSAY_READY"
+START_SECONDS = 90.0
+_POLL_SECONDS = 0.05
+_LOG_LINES = 15
+
+
+class StartError(Exception):
+    """A service that did not become ready; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started master.
+
+    Attributes:
+        folder: Run folder with the log.
+        created: Creation time as psutil gives it; with ``pid`` it names one process for ever.
+        door: Where it hands its listener on.
+    """
+
+    folder: Path
+    pid: int
+    created: float
+    door: Path
+
+
+def start(
+    bento: str, folder: Path, listener: socket.socket, environment: Mapping[str, str]
+) -> Running:
+    """Start ``bentoml serve`` in a session of its own; it outlives this process.
+
+    Args:
+        bento: Tag in the BentoML home that ``environment`` names.
+        folder: New run folder; gets ``service.log``.
+        listener: Bound socket to serve on; shared, not taken.
+        environment: What the service needs beyond this process's environment.
+
+    Returns:
+        The process, not ready yet: see `wait_ready`.
+    """
+    (folder / "metrics").mkdir(parents=True)
+    door = new_door()
+    line = [sys.executable, "-m", "stores.listener", bento,
+            "--door", str(door), "--metrics", str(folder / "metrics")]  # fmt: skip
+    log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawn(
+        sys.executable,
+        line,
+        {**os.environ, **environment, MARK: str(folder), READY: str(folder / "ready")},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(folder / "service.log"), log, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, listener.fileno(), FD),
+        ],
+        setsid=True,
+    )
+    return Running(folder, pid, psutil.Process(pid).create_time(), door)
+
+
+def wait_ready(running: Running, seconds: float = START_SECONDS) -> None:
+    """Wait until the worker has loaded its model and accepts connections.
+
+    The worker says so in a file: on a shared port an HTTP probe may reach its predecessor.
+
+    Raises:
+        StartError: The master ended, or the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    while not (running.folder / "ready").exists():
+        if not alive(running.pid, running.created):
+            raise StartError(f"it ended while starting: {log_end(running.folder)}")
+        if time.monotonic() > deadline:
+            raise StartError(f"it was not ready after {seconds:.0f} s: {log_end(running.folder)}")
+        time.sleep(_POLL_SECONDS)
+
+
+def alive(pid: int, created: float) -> bool:
+    """Whether this very process runs; a zombie and a reused number do not count."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return process.create_time() == created and _runs(process)
+    return False
+
+
+def marked(folder: Path) -> dict[str, list[psutil.Process]]:
+    """Processes of services whose run folder lies in ``folder``, by run folder."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            mark = process.environ().get(MARK, "")
+            if mark and Path(mark).parent == folder and _runs(process):
+                found.setdefault(mark, []).append(process)
+    return found
+
+
+def stop(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """End a service: its master is asked and ends its worker; what is left is killed.
+
+    Args:
+        processes: Master and workers.
+        seconds: Time for requests in flight.
+    """
+    own = {process.pid for process in processes}
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.ppid() not in own:  # the master, or a worker that lost its master
+                process.terminate()
+    _wait_gone(processes, seconds)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _wait_gone(processes, 5.0)
+
+
+def log_end(folder: Path) -> str:
+    """The last lines a service wrote, for an error message."""
+    try:
+        lines = (folder / "service.log").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    return "\n".join([f"{folder / 'service.log'} ends with", *lines[-_LOG_LINES:]])
+
+
+def _wait_gone(processes: Sequence[psutil.Process], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(_runs(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    for process in processes:
+        with suppress(psutil.Error):
+            process.wait(0)  # takes a zombie off the table when it is our child
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

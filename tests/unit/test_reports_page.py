@@ -1,0 +1,194 @@
+"""The report page, its tables and the decision as Markdown: they show what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from stores.reports import ReportError, markdown, page, tables, words
+from tests.unit.report_sample import (
+    CANDIDATES,
+    CARDS,
+    CHALLENGER,
+    CHAMPION,
+    DATA,
+    DECISION,
+    METRICS,
+    NASTY,
+)
+
+#: Effect, ROC, precision and recall, calibration, confusion, slices, importance, learning, loss.
+PLOTS = range(9)
+#: Only what every evaluation has.
+LITTLE = dataclasses.replace(
+    DATA, champion=None, curves=(), confusion=None, classes=(), learning=(), losses=(),
+    robustness=(), decision=None,
+)  # fmt: skip
+
+
+class Page(HTMLParser):
+    """The page as a browser sees it: tags with attributes, and each table as rows of cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.captions: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "caption":
+            self.captions.append("")
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside in ("td", "th"):
+            self.tables[-1][-1][-1] += data.replace("\u00a0", " ")
+        elif self._inside == "caption":
+            self.captions[-1] += data
+
+    def table(self, caption: str) -> list[list[str]]:
+        return next(t for c, t in zip(self.captions, self.tables, strict=True) if caption in c)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return page.render(DATA, dpi=60)
+
+
+@pytest.fixture(scope="module")
+def shown(text: str) -> Page:
+    return Page(text)
+
+
+def test_page_needs_no_network_and_runs_no_script(text, shown):
+    assert "://" not in text
+    assert {"script", "link", "iframe", "object", "form"}.isdisjoint(t for t, _ in shown.tags)
+    assert all(tag["src"].startswith("data:image/png;base64,") for tag in shown.named("img"))
+    assert all(tag["href"].startswith("#") for tag in shown.named("a"))
+    anchors = {tag["id"] for tag in shown.named("section")}
+    assert {tag["href"][1:] for tag in shown.named("a")} == anchors
+
+
+def test_page_is_accessible(shown):
+    assert shown.named("html")[0]["lang"] == "en"
+    assert len(shown.named("img")) == len(PLOTS)
+    assert all(len(tag["alt"]) > 20 for tag in shown.named("img"))
+    assert all(tag["scope"] in ("row", "col") for tag in shown.named("th"))
+    assert len(shown.captions) == len(shown.tables)
+    assert len([t for t, _ in shown.tags if t == "figcaption"]) == len(PLOTS)
+
+
+def test_names_from_data_stay_text(text, shown):
+    assert "<script" not in text
+    assert NASTY not in text
+    assert html.escape(NASTY, quote=False).split("script")[0] in text
+    assert f"tenant={NASTY}" in [row[0] for row in shown.table("ROC-AUC per slice")]
+    assert "Will edits conflict &amp; why?" in text
+
+
+def test_numbers_of_the_page_are_the_measured_ones(shown):
+    compared = shown.table("Every model on the same holdout rows")
+    columns = {name: i for i, name in enumerate(compared[0])}
+    rows = {row[0]: row for row in compared}
+    at = columns["xgboost (cccccc)"]
+    assert rows["Role"][at] == "challenger"
+    for name in METRICS:
+        found = CARDS[2].metrics["overall"][name]
+        expected = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+        assert rows[words.metric(name)][at] == expected
+    assert (rows["CV ROC-AUC"][at], rows["Size"][at]) == ("0.830 ± 0.036", "812.3 kB")
+    assert (rows["Latency p95 (ms)"][at], rows["Threshold"][at]) == ("0.457", "0.370")
+    assert shown.table("Classification report")[2] == ["positive", "n/a", "0.644", "0.555", "189"]
+    guardrail = shown.table("Guardrails")[1]
+    assert guardrail[2:8] == ["0.200", "0.150", "33.3 %", "< 0.001", "< 0.001", "violated"]
+    assert shown.table("Guardrails")[2][2:7] == ["n/a"] * 5
+    facts = dict(shown.table("The frozen snapshot"))
+    assert (facts["Rows"], facts["Holdout rows that judge"]) == ("42,120", "600")
+    assert dict(shown.table("Ids"))["Content hash"] == "5" * 64
+
+
+def test_verdict_is_one_plain_sentence(text):
+    verdict = re.search(r'<p class="verdict (\w+)">(.*?)</p>', text)
+    assert verdict[1] == "keep"
+    sentence = f"Keep the champion: {DECISION.reason}."
+    assert html.unescape(verdict[2]) == sentence
+
+
+def test_page_leaves_out_what_was_not_measured():
+    text = page.render(LITTLE, dpi=40)
+    assert words.NOT_DECIDED in text
+    shown = Page(text)
+    kept = [tag["id"] for tag in shown.named("section")]
+    assert kept == ["models", "slices", "learned", "data", "reproduce"]
+    assert "Champion" not in shown.table("ROC-AUC per slice")[0]
+    with pytest.raises(ReportError, match="judged were"):
+        page.render(dataclasses.replace(DATA, champion="f" * 16))
+
+
+def test_page_survives_a_crash_in_the_middle_of_its_write(tmp_path, monkeypatch):
+    path = page.write_report(tmp_path / "new", LITTLE)
+    assert path == tmp_path / "new" / "report.html"
+    before = path.read_bytes()
+
+    def crash(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", crash)
+    monkeypatch.setattr(page, "render", lambda data: data.title)
+    with pytest.raises(OSError, match="disk full"):
+        page.write_report(path.parent, DATA)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_rows_are_plain_and_of_one_shape():
+    made = [
+        tables.candidates_table(CARDS, CANDIDATES[:2], CHALLENGER, CHAMPION, "roc_auc"),
+        tables.slices_table(CARDS[2], CARDS[0], "roc_auc"),
+        tables.metrics_table(CARDS[2], "roc_auc"),
+        tables.guardrails_table(DECISION),
+        tables.tests_table(DECISION),
+        tables.classes_table(DATA.classes),
+        tables.robustness_table(DATA.robustness, "roc_auc"),
+    ]
+    for rows in made:
+        assert len({tuple(row) for row in rows}) == 1
+        assert {type(value) for row in rows for value in row.values()} <= {str, int, float}
+    names = [row["Model"] for row in made[0]]
+    assert names == ["xgboost (aaaaaa)", "logistic", "xgboost (cccccc)"]
+    assert made[0][2]["CV ROC-AUC"] == "n/a"  # its manifest was not given
+    assert [row["Slice"] for row in made[1]][:2] == ["overall", "hard slice"]
+    ours, theirs = (CARDS[i].metrics["overall"]["roc_auc"].value for i in (2, 0))
+    assert float(made[1][0]["Difference"]) == pytest.approx(ours - theirs, abs=5e-4)
+    assert made[1][0]["Difference"].startswith("+")
+
+
+def test_decision_as_markdown_holds_the_numbers_and_escapes_names():
+    found = tables.decision_markdown(DECISION)
+    for part in ("14.2 % \\[8.1, 20.4\\]", "Rows needed: 2,210", "| DeLong |", "0.0191"):
+        assert part in found
+    assert "<script" not in found
+    for block in found.split("\n\n")[2:]:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1  # a bar in a name opens no column
+    assert markdown.table([]) == ""
