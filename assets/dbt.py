@@ -43,6 +43,8 @@ def build_dbt_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     def dbt(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Any]:
         """Build and test the selected models."""
         chosen = [model for model in models if model.key in context.selected_asset_keys]
+        for model in chosen:
+            home.table(model.key.to_user_string()).parent.mkdir(parents=True, exist_ok=True)
         results = run_build(home, [model.name for model in chosen], context.log.info)
         healthy = yield from _checks(chosen, guards, results, context.selected_asset_check_keys)
         for model in healthy:
@@ -68,7 +70,6 @@ def run_build(home: Home, names: list[str], say: Any = print) -> dict[str, dict[
     target = home.root / "dbt"
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
-    (home.root / "features").mkdir(parents=True, exist_ok=True)
     line, environment = command(
         "build",
         "--select",

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,9 +52,7 @@ class Test(NamedTuple):
 def command(*arguments: str, home: Path) -> tuple[list[str], dict[str, str]]:
     """Command line and environment of a dbt call on the warehouse of ``home``."""
     line = [
-        sys.executable,
-        "-m",
-        "dbt.cli.main",
+        str(Path(sys.executable).with_name("dbt")),
         *arguments,
         "--project-dir",
         str(PROJECT),
@@ -85,8 +84,8 @@ def load_manifest() -> dict[str, Any]:
 
 
 def nodes(manifest: Mapping[str, Any]) -> list[Node]:
-    """Every model, with its asset key and the keys it reads."""
-    return [
+    """Every model with its asset key and the keys it reads; what is read comes first."""
+    found = [
         Node(
             unique_id=unique_id,
             name=node["name"],
@@ -103,6 +102,9 @@ def nodes(manifest: Mapping[str, Any]) -> list[Node]:
         for unique_id, node in manifest["nodes"].items()
         if node["resource_type"] == "model"
     ]
+    by_key = {node.key: node for node in found}
+    order = TopologicalSorter({node.key: set(node.deps) & set(by_key) for node in found})
+    return [by_key[key] for key in order.static_order()]
 
 
 def tests(manifest: Mapping[str, Any]) -> list[Test]:

@@ -21,7 +21,9 @@ CRON: dict[Cadence, str] = {"daily": "0 3 * * *", "weekly": "0 3 * * 1", "monthl
 def build_automation(sources: Sequence[Source], products: Sequence[ModelProduct]) -> dg.Definitions:
     """The job, a schedule per cadence in use, and the two sensors."""
     job = dg.define_asset_job(
-        JOB, selection="*", description="Runs what changed; what `assay run` does"
+        JOB,
+        selection=dg.AssetSelection.all(),
+        description="Runs what changed; what `assay run` does",
     )
     cadences = sorted({product.cadence for product in products})
     by_cadence = {c: [p for p in products if p.cadence == c] for c in cadences}

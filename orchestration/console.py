@@ -158,7 +158,7 @@ def _history(entries: Sequence[Entry]) -> Table:
         body = {k: v for k, v in entry.body.items() if not isinstance(v, dict | list)}
         if entry.kind == "decision":
             decision = entry.body["decision"]
-            body = {"outcome": decision["outcome"]} if isinstance(decision, dict) else body
+            body = {"outcome": str(decision["outcome"])} if isinstance(decision, dict) else body
         text = "  ".join(f"{name} {value}" for name, value in body.items())
         table.add_row(str(entry.sequence), f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.kind, text)
     return table

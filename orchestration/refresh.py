@@ -16,7 +16,7 @@ from stores.ledger import Ledger
 from stores.origin import ORIGIN_VERSION, Origin, Source
 
 if TYPE_CHECKING:
-    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+    from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 Reasons = dict[dg.AssetKey, str]
 #: Tags that Dagster puts on every materialisation (dagster docs, "Asset versioning and caching").
@@ -34,7 +34,7 @@ class Workplace(NamedTuple):
     products: Sequence[ModelProduct]
 
 
-def plan(graph: BaseAssetGraph, instance: dg.DagsterInstance, workplace: Workplace) -> Reasons:
+def plan(graph: AssetGraph, instance: dg.DagsterInstance, workplace: Workplace) -> Reasons:
     """Assets to run, in order, each with the reason in words.
 
     Args:
@@ -82,7 +82,7 @@ def raw_reason(
     return None
 
 
-def _own_reasons(graph: BaseAssetGraph, instance: dg.DagsterInstance) -> Reasons:
+def _own_reasons(graph: AssetGraph, instance: dg.DagsterInstance) -> Reasons:
     """Missing, new code, or a dependency whose data version is not the one last read."""
     keys = [key for key in graph.toposorted_asset_keys if graph.get(key).is_materializable]
     tags = {key: _tags(key, instance) for key in keys}
@@ -109,7 +109,7 @@ def _tags(key: dg.AssetKey, instance: dg.DagsterInstance) -> Mapping[str, str] |
     return event.asset_materialization.tags or {}
 
 
-def _spread(graph: BaseAssetGraph, reasons: Mapping[dg.AssetKey, str]) -> Reasons:
+def _spread(graph: AssetGraph, reasons: Mapping[dg.AssetKey, str]) -> Reasons:
     """Everything downstream of what runs, runs."""
     spread: Reasons = {}
     for key in graph.toposorted_asset_keys:
@@ -121,7 +121,7 @@ def _spread(graph: BaseAssetGraph, reasons: Mapping[dg.AssetKey, str]) -> Reason
     return spread
 
 
-def _settle(graph: BaseAssetGraph, reasons: Reasons, product: ModelProduct, home: Home) -> None:
+def _settle(graph: AssetGraph, reasons: Reasons, product: ModelProduct, home: Home) -> None:
     """Leave out a gate that has already refused this evaluation, and what waits behind it."""
     evaluation, promotion = (
         dg.AssetKey([product.domain, product.name, stage]) for stage in ("evaluation", "promotion")
@@ -140,7 +140,7 @@ def _settle(graph: BaseAssetGraph, reasons: Reasons, product: ModelProduct, home
         reasons.pop(key, None)
 
 
-def _below(graph: BaseAssetGraph, key: dg.AssetKey) -> set[dg.AssetKey]:
+def _below(graph: AssetGraph, key: dg.AssetKey) -> set[dg.AssetKey]:
     found: set[dg.AssetKey] = set()
     waiting = [key]
     while waiting:

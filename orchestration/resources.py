@@ -37,15 +37,25 @@ class _Short(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         meta = getattr(record, "dagster_meta", {})
         step = str(meta.get("step_key") or "run").replace("__", "/")
-        return f"  {step:<34} {meta.get('orig_message') or record.getMessage()}"
+        text = f"  {step:<34} {meta.get('orig_message') or record.getMessage()}"
+        error = getattr(
+            getattr(meta.get("dagster_event"), "event_specific_data", None), "error", None
+        )
+        return f"{text} {error.message.strip()}" if error else text
 
 
-@dg.logger(description="One short line per message")
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """What a stage says, and every failure; not the framework's own events."""
+    event = getattr(record, "dagster_meta", {}).get("dagster_event")
+    return event is None or record.levelno >= logging.ERROR
+
+
+@dg.logger
 def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
     """Progress on the console: the stages' own words and what failed, without framework events."""
     logger = logging.Logger("assay", level=logging.INFO)
     handler = logging.StreamHandler()
     handler.setFormatter(_Short())
-    handler.addFilter(lambda record: "dagster_event" not in getattr(record, "dagster_meta", {}))
+    handler.addFilter(_worth_reading)
     logger.addHandler(handler)
     return logger

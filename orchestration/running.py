@@ -54,4 +54,9 @@ def execute(
 ) -> dg.ExecuteInProcessResult:
     """One run of exactly these assets with their checks; a failure is a result, no exception."""
     job = definitions.resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(instance=found, asset_selection=list(keys), raise_on_error=False)
+    return job.execute_in_process(
+        instance=found,
+        asset_selection=list(keys),
+        raise_on_error=False,
+        run_config={"loggers": {"console": {}}},
+    )

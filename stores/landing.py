@@ -21,8 +21,7 @@ from stores.files import sha256, sync_folder, write_atomic
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".parquet", ".csv")
-DONE = ".done"
+SUFFIXES, DONE = (".parquet", ".csv"), ".done"
 NEXT_STEP = "Mend the file or the source's schema, then drop it into the inbox again"
 
 

@@ -11,7 +11,7 @@ days later by a new version of the row. Nothing here reads a file, and no figure
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Columns = dict[str, Any]  # name to an array over merges or versions
+Rng = np.random.Generator
 
 TENANTS = ("aster", "birch", "cedar", "dahlia", "elm", "fern")
 SHARES = (0.30, 0.22, 0.18, 0.14, 0.10, 0.06)
 PEOPLE, FILES = 40, 120
 START_US = 1_704_067_200_000_000  # 2024-01-01 UTC
-BUTTON_SHARE = 0.25
-CORRECTED_SHARE = 0.02
-TIED_SHARE = 0.01
+BUTTON_SHARE, CORRECTED_SHARE, TIED_SHARE = 0.25, 0.02, 0.01
 HOUR_S = 3600
 
 
@@ -70,8 +70,8 @@ def conflict_probability(facts: Facts) -> Floats:
         facts.bias
         + 1.4 * stale * crowded
         + 1.0 * facts.merger_carelessness
-        + 1.6 * facts.editors_carelessness
-        + 1.1 * facts.hotness
+        + 1.3 * facts.editors_carelessness
+        + 0.9 * facts.hotness
         + 0.8 * (both_sides - 2.5)
         + 1.0 * np.where(facts.directory_overlap > 0.4, 1.0, -0.5)
     )
@@ -105,8 +105,7 @@ def simulate(seed: int = 0, rows: int = 12_000) -> Simulation:
     if rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}")
     rng = np.random.default_rng(seed)
-    people = _Population(rng, PEOPLE)
-    files = _Population(rng, FILES)
+    people, files = _Population(rng, PEOPLE), _Population(rng, FILES)
     tenant, merger, moment_s = _askings(rng, rows, people)
     touched, facts = _touch(rng, tenant, merger, people, files)
     probability = conflict_probability(facts)
@@ -126,16 +125,15 @@ def simulate(seed: int = 0, rows: int = 12_000) -> Simulation:
 class _Population:
     """Per tenant: how often each member is drawn (Zipf) and its latent, both (tenants, size)."""
 
-    def __init__(self, rng: np.random.Generator, size: int) -> None:
+    def __init__(self, rng: Rng, size: int) -> None:
         weights = 1 / np.arange(1, size + 1) ** 0.8
         self.size = size
         self.share = rng.permuted(np.tile(weights / weights.sum(), (len(TENANTS), 1)), axis=1)
         self.latent = rng.standard_normal((len(TENANTS), size))
         # one ladder over all tenants: rung t + u is tenant t's member at quantile u
-        ladder = self.share.cumsum(axis=1) + np.arange(len(TENANTS))[:, None]
-        self._ladder = ladder.ravel()
+        self._ladder = (self.share.cumsum(axis=1) + np.arange(len(TENANTS))[:, None]).ravel()
 
-    def draw(self, rng: np.random.Generator, tenant: Ints) -> Ints:
+    def draw(self, rng: Rng, tenant: Ints) -> Ints:
         """One member of each tenant in ``tenant``, same shape."""
         rung = np.searchsorted(self._ladder, tenant + rng.random(tenant.shape))
         member: Ints = np.minimum(rung - tenant * self.size, self.size - 1)
@@ -173,21 +171,20 @@ def _members(rows: int, event: Ints, member: Ints, size: int) -> _Members:
     return _Members(rows, keys // size, keys % size)
 
 
-def _askings(rng: np.random.Generator, rows: int, people: _Population) -> tuple[Ints, Ints, Ints]:
+def _askings(rng: Rng, rows: int, people: _Population) -> tuple[Ints, Ints, Ints]:
     """Tenant, merging person and second of each merge; some are made together, in one second."""
     tenant = rng.choice(len(TENANTS), rows, p=SHARES).astype(np.int64)
     merger = people.draw(rng, tenant)
     moment_s = np.sort(rng.integers(0, max(rows, 24) * HOUR_S, rows))
-    tied = np.flatnonzero(rng.random(rows) < TIED_SHARE)
-    tied = tied[tied > 0]
+    tied = 1 + np.flatnonzero(rng.random(rows - 1) < TIED_SHARE)
     for column in (tenant, merger, moment_s):
         column[tied] = column[tied - 1]
     return tenant, merger, moment_s
 
 
 def _touch(
-    rng: np.random.Generator, tenant: Ints, merger: Ints, people: _Population, files: _Population
-) -> tuple[dict[str, object], Facts]:
+    rng: Rng, tenant: Ints, merger: Ints, people: _Population, files: _Population
+) -> tuple[Columns, Facts]:
     """The touched columns of the table, and the law's view of them."""
     rows = len(tenant)
     hours = np.clip(rng.lognormal(np.log(48.0), 1.3, rows), 0.05, 5000)
@@ -200,7 +197,7 @@ def _touch(
     place = tenant[overlap.event], overlap.member
     edits = rng.poisson(300 * files.share[place]).astype(float)
     busiest = overlap.reduce(np.maximum, edits)
-    touched: dict[str, object] = {
+    touched = {
         "concurrent_editors": editors.sizes(), **sides,
         "commits_ours": sides["editors_ours"] + rng.poisson(hours / 24),
         "commits_theirs": sides["editors_theirs"] + rng.poisson(2.0, rows),
@@ -218,7 +215,7 @@ def _touch(
     }  # fmt: skip
     careless = people.latent[tenant[editors.event], editors.member]
     facts = Facts(
-        bias=np.linspace(-1.7, 0.2, len(TENANTS))[tenant],
+        bias=np.linspace(-1.9, 0.0, len(TENANTS))[tenant],
         overlap=n_overlap, hours=hours, editors=editors.sizes(),
         merger_carelessness=people.latent[tenant, merger],
         editors_carelessness=editors.reduce(np.add, careless) / editors.sizes(),
@@ -229,8 +226,8 @@ def _touch(
 
 
 def _editors(
-    rng: np.random.Generator, tenant: Ints, merger: Ints, hours: Floats, people: _Population
-) -> tuple[_Members, dict[str, Ints]]:
+    rng: Rng, tenant: Ints, merger: Ints, hours: Floats, people: _Population
+) -> tuple[_Members, Columns]:
     """People on either side and the counts per side; the merging person is one of ours."""
     rows = len(tenant)
 
@@ -239,19 +236,15 @@ def _editors(
         others = people.draw(rng, tenant[event])
         return _members(rows, np.r_[np.arange(rows), event], np.r_[first, others], PEOPLE)
 
-    ours = side(merger, 0.6 + 0.35 * np.log1p(hours / 24))
-    theirs = side(people.draw(rng, tenant), np.full(rows, 0.8))
-    both = _members(
-        rows, np.r_[ours.event, theirs.event], np.r_[ours.member, theirs.member], PEOPLE
-    )
-    counts = {"editors_ours": ours.sizes(), "editors_theirs": theirs.sizes()}
+    our = side(merger, 0.6 + 0.35 * np.log1p(hours / 24))
+    their = side(people.draw(rng, tenant), np.full(rows, 0.8))
+    both = _members(rows, np.r_[our.event, their.event], np.r_[our.member, their.member], PEOPLE)
+    counts = {"editors_ours": our.sizes(), "editors_theirs": their.sizes()}
     counts["editors_both_sides"] = sum(counts.values()) - both.sizes()
     return both, counts
 
 
-def _overlap(
-    rng: np.random.Generator, tenant: Ints, files: _Population
-) -> tuple[_Members, dict[str, Ints]]:
+def _overlap(rng: Rng, tenant: Ints, files: _Population) -> tuple[_Members, Columns]:
     """Files changed on both sides, and how many each side changed."""
     rows = len(tenant)
     drawn = np.where(rng.random(rows) < 0.58, rng.geometric(0.45, rows), 0)
@@ -270,13 +263,11 @@ def _event_ids(tenant: Ints, seed: int) -> list[str]:
     return [f"{TENANTS[t]}@{n:012x}" for t, n in zip(tenant, number.tolist(), strict=True)]
 
 
-def _versions(
-    rng: np.random.Generator, events: dict[str, object], conflict: NDArray[np.bool_]
-) -> dict[str, NDArray[np.generic]]:
+def _versions(rng: Rng, events: Columns, conflict: NDArray[np.bool_]) -> Columns:
     """Index of the merge, outcome and time of each version, in the order they became known."""
     rows = len(conflict)
     delay_s = np.clip(rng.lognormal(np.log(2 * HOUR_S), 1.2, rows), 60, 48 * HOUR_S)
-    known = np.asarray(events["event_time"]) + delay_s.astype(np.int64) * 1_000_000
+    known = events["event_time"] + delay_s.astype(np.int64) * 1_000_000
     wrong = np.flatnonzero(rng.random(rows) < CORRECTED_SHARE)
     later_s = np.clip(rng.lognormal(np.log(96 * HOUR_S), 0.8, len(wrong)), HOUR_S, 720 * HOUR_S)
     reported = conflict.copy()
@@ -284,14 +275,14 @@ def _versions(
     merge = np.r_[np.arange(rows), wrong]
     known_at = np.r_[known, known[wrong] + later_s.astype(np.int64) * 1_000_000]
     outcome = np.r_[reported, conflict[wrong]]
-    overlap = np.asarray(events["files_overlap"])[merge]
+    overlap = events["files_overlap"][merge]
     conflicted = np.where(outcome, 1 + rng.binomial(np.maximum(overlap - 1, 0), 0.4), 0)
     order = np.argsort(known_at, kind="stable")
     return {"merge": merge[order], "known_at": known_at[order], "conflict": outcome[order],
             "conflicted_files": conflicted[order]}  # fmt: skip
 
 
-def _table(events: dict[str, object], versions: dict[str, NDArray[np.generic]]) -> pa.Table:
+def _table(events: Columns, versions: Columns) -> pa.Table:
     import pyarrow as pa
 
     from assets.sources.merges import schema

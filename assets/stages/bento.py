@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.stages.common import stage_key, stage_options
+from assets.stages.common import stage_asset, stage_key
 from models.contracts.product import ModelProduct
 from models.contracts.results import Release
 from models.core.signing import ensure_keypair
@@ -46,15 +46,13 @@ def pack(product: ModelProduct, release: Release, home: Home) -> "BentoRef":
 def build(product: ModelProduct) -> dg.AssetsDefinition:
     """The bento asset."""
 
-    @dg.asset(
-        **stage_options(
-            product,
-            "bento",
-            kinds={"bentoml"},
-            salt=product.serving.model_dump_json(),
-            modules=(__name__, f"bentos.{product.contract}.service"),
-        ),
-        deps=[stage_key(product, "promotion")],
+    @stage_asset(
+        product,
+        "bento",
+        after=stage_key(product, "promotion"),
+        modules=(__name__, f"bentos.{product.contract}.service"),
+        salt=product.serving.model_dump_json(),
+        kinds={"bentoml"},
     )
     def bento(
         context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]

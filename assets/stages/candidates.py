@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.code_version import code_version
-from assets.stages.common import learner_module, stage_key, stage_options, table
+from assets.stages.common import learner_module, stage_asset, stage_key, table
 from models.contracts.product import JUDGED, ModelProduct, Trial
 from models.contracts.results import Candidate, CandidateSet, Snapshot
 from models.core.signing import ensure_keypair
@@ -120,14 +120,16 @@ def load_candidate(product: ModelProduct, home: Home, candidate_id: str) -> Cand
 
 def build(product: ModelProduct) -> dg.AssetsDefinition:
     """The candidates asset."""
-    salt = f"{[t.model_dump_json() for t in product.trials]}{product.data.folds}"
 
-    @dg.asset(
-        **stage_options(product, "candidates", salt=salt, kinds={"mlflow", "python"},
-                        modules=(__name__, learner_module(product))),
-        deps=[stage_key(product, "dataset")],
+    @stage_asset(
+        product,
+        "candidates",
+        after=stage_key(product, "dataset"),
+        modules=(__name__, learner_module(product)),
+        salt=f"{[t.model_dump_json() for t in product.trials]}{product.data.folds}",
+        kinds={"mlflow", "python"},
         pool="training",
-    )  # fmt: skip
+    )
     def candidates(
         context: dg.AssetExecutionContext,
         home: dg.ResourceParam[Home],

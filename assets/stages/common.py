@@ -1,17 +1,18 @@
-"""What every stage asset shares: its key, group, owner, tags, code version and code links."""
+"""What every stage asset shares: key, group, owner, tags, code version, links to its code."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.code_version import code_version
-from models.contracts.product import ModelProduct
+from models.contracts.product import SLICE_PREFIX, ModelProduct
 from models.contracts.results import CheckResult
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def stage_key(product: ModelProduct, stage: str) -> dg.AssetKey:
@@ -19,42 +20,65 @@ def stage_key(product: ModelProduct, stage: str) -> dg.AssetKey:
     return dg.AssetKey([product.domain, product.name, stage])
 
 
-def stage_options(
-    product: ModelProduct, stage: str, *, modules: tuple[str, ...], salt: str, kinds: set[str]
-) -> dict[str, Any]:
-    """Keyword arguments of ``dg.asset`` for one stage of one product.
+def stage_asset(
+    product: ModelProduct,
+    stage: str,
+    *,
+    after: dg.AssetKey,
+    modules: tuple[str, ...],
+    salt: str,
+    kinds: set[str],
+    checks: Mapping[str, str] | None = None,
+    blocking: bool = True,
+    pool: str | None = None,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """``dg.asset`` with everything a stage of a product has in common.
 
     Args:
         product: The product.
         stage: Name of the stage.
+        after: The one asset it reads.
         modules: Where the stage's code starts: the code version follows their imports.
         salt: The part of the product's spec that this stage depends on, as JSON.
         kinds: Badges in the lineage graph.
+        checks: Checks the stage itself reports, with their questions. A stage that has some may
+            yield no output, and then nothing after it runs.
+        blocking: Whether a failed check fails the run.
+        pool: Limits how many steps of this pool run at a time.
 
     Returns:
-        Keyword arguments; the docstring of the decorated function is the description.
+        A decorator; the function's docstring is the description.
     """
-    folder = ROOT / "models" / product.domain / product.name
-    links = [
-        dg.LocalFileCodeReference(file_path=str(folder / name), line_number=1, label=name)
-        for name in ("product.py", "learner.py")
-    ]
-    return {
-        "key": stage_key(product, stage),
-        "group_name": product.slug,
-        "owners": [product.owner],
-        "tags": {"cadence": product.cadence, "contract": product.contract, "stage": stage},
-        "kinds": kinds,
-        "code_version": code_version(*modules, salt=salt),
-        "metadata": {
-            "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=links)
+    key = stage_key(product, stage)
+    return dg.asset(
+        key=key,
+        deps=[after],
+        group_name=product.slug,
+        owners=[product.owner],
+        tags={"cadence": product.cadence, "contract": product.contract, "stage": stage},
+        kinds=kinds,
+        code_version=code_version(*modules, salt=salt),
+        metadata={
+            "spec": f"models/{product.key}/product.py",
+            "learner": f"models/{product.key}/learner.py",
         },
-    }
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=question, blocking=blocking)
+            for name, question in (checks or {}).items()
+        ],
+        output_required=not checks,
+        pool=pool,
+    )
 
 
 def learner_module(product: ModelProduct) -> str:
     """Module of the product's learner, for the code version of what fits or loads it."""
     return product.learner.partition(":")[0]
+
+
+def slice_columns(frame: pd.DataFrame) -> list[str]:
+    """Columns that mark a slice of the evaluation."""
+    return [str(column) for column in frame if str(column).startswith(SLICE_PREFIX)]
 
 
 def report_check(key: dg.AssetKey, result: CheckResult, *, blocks: bool) -> dg.AssetCheckResult:

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 
 from assets.dbt import passed
-from assets.stages.common import report_check, stage_key, stage_options, table
+from assets.stages.common import report_check, slice_columns, stage_asset, stage_key, table
 from models.contracts.product import (
     EVENT_TIME,
     JUDGED,
     KNOWN_TIME,
     LABEL,
-    SLICE_PREFIX,
     TENANT,
     ModelProduct,
 )
 from models.contracts.results import CheckResult, Snapshot
-from models.core.checks import NAMES
+from models.core.checks import CHECKS
 from stores.files import settle, sha256, unnamed_folder
 from stores.home import Home, MissingError
 from stores.origin import Origin
@@ -31,6 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.core.splits import Split
+
+
+#: Checked here because it needs the product's folds.
+FOLDS = {"fold_balance": "Has every fold its share of positives?"}
 
 
 class Taken(NamedTuple):
@@ -46,22 +49,20 @@ def take_snapshot(product: ModelProduct, home: Home, source: str) -> Taken:
     Raises:
         MissingError: The table on disk is not the one whose dbt tests passed.
     """
-    from models.core import checks as dataset_checks
+    from models.core.checks import check_dataset
     from models.core.splits import fold_balance, folds, split
 
     frame, definition = _read_features(product, home)
     before, rows_before = _previous(product, home)
     parts = split(frame, product.data.split)
-    checks = dataset_checks.run(
-        current=frame,
-        previous=rows_before,
-        data=product.data,
-        split=parts,
-        as_of=frame[KNOWN_TIME].max(),
-        previous_as_of=before.as_of if before else None,
+    checks = check_dataset(
+        product.data,
+        frame,
+        parts,
+        rows_before,
         same_definition=before is None or before.definition == definition,
     )
-    if len(checks) == len(dataset_checks.NAMES):
+    if len(checks) == len(CHECKS):
         labels = frame[LABEL].to_numpy(float)[parts.train]
         spec = product.data.folds
         checks = (*checks, fold_balance(labels, folds(labels, spec), spec))
@@ -140,14 +141,15 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
     """The dataset asset with its blocking checks."""
     key = stage_key(product, "dataset")
 
-    @dg.asset(
-        **stage_options(product, "dataset", modules=(__name__,), kinds={"parquet"},
-                        salt=product.data.model_dump_json()),
-        deps=[dg.AssetKey(product.data.features.split("/"))],
-        check_specs=[dg.AssetCheckSpec(name, asset=key, blocking=True)
-                     for name in (*NAMES, "fold_balance")],
-        output_required=False,
-    )  # fmt: skip
+    @stage_asset(
+        product,
+        "dataset",
+        after=dg.AssetKey(product.data.features.split("/")),
+        modules=(__name__,),
+        salt=product.data.model_dump_json(),
+        kinds={"parquet"},
+        checks={**CHECKS, **FOLDS},
+    )
     def dataset(
         context: dg.AssetExecutionContext,
         home: dg.ResourceParam[Home],
@@ -172,7 +174,7 @@ def _materialization(
 
     folder = home.dataset(product, snapshot.snapshot_id)
     holdout = pd.read_parquet(folder / "holdout.parquet")
-    slices = [TENANT, *(c for c in holdout if c.startswith(SLICE_PREFIX))]
+    slices = [TENANT, *slice_columns(holdout)]
     counts: list[dict[str, Any]] = [
         {"slice": str(value) if column == TENANT else f"{column} = {value}", "rows": len(rows),
          "judged": int(rows[JUDGED].sum()), "positive share": round(float(rows[LABEL].mean()), 4)}

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
+from pydantic import JsonValue
 
 from assets.stages.candidates import load_candidate
-from assets.stages.common import picture, stage_key, stage_options, table
+from assets.stages.common import picture, slice_columns, stage_asset, stage_key, table
 from assets.stages.pages import write_report_page
-from models.contracts.product import LABEL, SLICE_PREFIX, TENANT, ModelProduct
+from models.contracts.product import LABEL, TENANT, ModelProduct
 from models.contracts.results import CandidateSet, Evaluation, GateDecision, Release
 from stores.home import Home
 from stores.ledger import Ledger
@@ -44,7 +45,7 @@ def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
         before = decision
         decision = _decide(product, home, evaluation, ledger)
         if decision != before:
-            body = {
+            body: dict[str, JsonValue] = {
                 "evaluation_id": evaluation.evaluation_id,
                 "decision": decision.model_dump(mode="json"),
             }
@@ -88,7 +89,7 @@ def load_paired(home: Home, product: ModelProduct, evaluation: Evaluation) -> "P
         challenger=rows[evaluation.challenger].to_numpy(float),
         champion=rows[champion].to_numpy(float) if champion else None,
         tenants=rows[TENANT].to_numpy(str),
-        slices={c: rows[c].to_numpy(bool) for c in rows if c.startswith(SLICE_PREFIX)},
+        slices={c: rows[c].to_numpy(bool) for c in slice_columns(rows)},
         challenger_threshold=load_candidate(product, home, evaluation.challenger).threshold,
         champion_threshold=load_candidate(product, home, champion).threshold if champion else 0.5,
     )
@@ -131,17 +132,15 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
     """The promotion asset with its ``gate`` check."""
     key = stage_key(product, "promotion")
 
-    @dg.asset(
-        **stage_options(
-            product,
-            "promotion",
-            modules=(__name__,),
-            kinds={"mlflow"},
-            salt=product.gate.model_dump_json(),
-        ),
-        deps=[stage_key(product, "evaluation")],
-        check_specs=[dg.AssetCheckSpec("gate", asset=key, description="May the challenger serve?")],
-        output_required=False,
+    @stage_asset(
+        product,
+        "promotion",
+        after=stage_key(product, "evaluation"),
+        modules=(__name__,),
+        salt=product.gate.model_dump_json(),
+        kinds={"mlflow"},
+        checks={"gate": "May the challenger serve?"},
+        blocking=False,
     )
     def promotion(
         context: dg.AssetExecutionContext,

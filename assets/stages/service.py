@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from assets.stages.bento import current_release, pack
-from assets.stages.common import stage_key, stage_options
+from assets.stages.common import stage_asset, stage_key
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
 from stores.deployer import Deployer, Rollout, RolloutError
@@ -40,14 +40,15 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
     """The service asset with its ``golden`` check."""
     key = stage_key(product, "service")
 
-    @dg.asset(
-        **stage_options(product, "service", modules=(__name__,), kinds={"bentoml"},
-                        salt=product.serving.model_dump_json()),
-        deps=[stage_key(product, "bento")],
-        check_specs=[dg.AssetCheckSpec("golden", asset=key, blocking=True,
-                                       description="The service answers as the model did offline")],
-        output_required=False,
-    )  # fmt: skip
+    @stage_asset(
+        product,
+        "service",
+        after=stage_key(product, "bento"),
+        modules=(__name__,),
+        salt=product.serving.model_dump_json(),
+        kinds={"bentoml"},
+        checks={"golden": "Does the service answer as the model did offline?"},
+    )
     def service(
         context: dg.AssetExecutionContext,
         home: dg.ResourceParam[Home],

@@ -13,13 +13,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.contracts.learner import Vector
 from models.contracts.results import Estimate, TestResult
 from models.core import metrics
+from models.core.metrics import Counts
 
-Counts = NDArray[np.uint8]
 #: Cells of one batch: its working arrays then stay in the processor's cache.
 _CELLS = 400_000
 

@@ -23,6 +23,7 @@ from models.core import calibration
 
 Value = TypeVar("Value", float, Vector)
 Index = NDArray[np.intp]
+Counts = NDArray[np.uint8]
 
 RECALL_TARGET = 0.8
 
@@ -120,7 +121,7 @@ def compute(name: str, labels: Vector, scores: Vector, threshold: float = 0.5) -
     Raises:
         ValueError: Unknown name, or rows that cannot be judged (see ``check``).
     """
-    ones = np.ones((1, len(labels)))
+    ones = np.ones((1, len(labels)), np.uint8)
     prepared = prepare([name], labels, scores, threshold)
     return float(evaluate([name], prepared, ones)[name][0])
 
@@ -206,7 +207,7 @@ def prepare(
     )
 
 
-def evaluate(names: Iterable[str], prepared: Prepared, counts: NDArray[Any]) -> dict[str, Vector]:
+def evaluate(names: Iterable[str], prepared: Prepared, counts: Counts) -> dict[str, Vector]:
     """Metrics of B resamples at once.
 
     Args:
@@ -260,15 +261,15 @@ def _from_sums(sums: Matrix, fitted: calibration.Recalibration | None) -> dict[s
     return values
 
 
-def _ranking(prepared: Prepared, counts: NDArray[Any]) -> dict[str, Vector]:
+def _ranking(prepared: Prepared, counts: Counts) -> dict[str, Vector]:
     """Ranking metrics from counts accumulated down the ranking, evaluated at the positives."""
-    weight = np.asarray(np.take(counts, prepared.positives, axis=1), float)
+    weight = np.take(counts, prepared.positives, axis=1)
     hits = _accumulated(weight)
     misses = _accumulated(np.take(counts, prepared.negatives, axis=1))
     positive, negative = hits[:, -1], misses[:, -1]
     above, level = misses[:, prepared.above], misses[:, prepared.level]
     beaten = negative[:, None] - (above + level) / 2
-    found = hits[:, prepared.tied]
+    weight, found = weight.astype(float), hits[:, prepared.tied]
     precision = np.where(found > 0, found / (found + level), 0.0)
     enough = found >= RECALL_TARGET * positive[:, None] - 1e-9
     best = np.where(enough, precision, 0.0).max(axis=1, initial=0.0)
@@ -279,10 +280,10 @@ def _ranking(prepared: Prepared, counts: NDArray[Any]) -> dict[str, Vector]:
     }
 
 
-def _accumulated(counts: NDArray[Any]) -> Matrix:
-    """Cumulative sums along each row with a leading zero, shape (B, k + 1)."""
-    sums = np.zeros((counts.shape[0], counts.shape[1] + 1))
-    np.cumsum(counts, axis=1, out=sums[:, 1:])
+def _accumulated(counts: Counts) -> NDArray[np.int64]:
+    """Cumulative sums along each row with a leading zero, shape (B, k + 1), in fast integers."""
+    sums = np.zeros((counts.shape[0], counts.shape[1] + 1), np.int64)
+    np.cumsum(counts.astype(np.int64), axis=1, out=sums[:, 1:])
     return sums
 
 

@@ -168,7 +168,7 @@ def paired_bootstrap_test(
     labels: Vector,
     a: Vector,
     b: Vector,
-    resamples: bootstrap.Counts,
+    resamples: metrics.Counts,
     *,
     thresholds: tuple[float, float] = (0.5, 0.5),
     alpha: float = 0.05,

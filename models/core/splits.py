@@ -60,10 +60,12 @@ def split(frame: pd.DataFrame, spec: TimeSplit) -> Split:
         The positions of training, gap and holdout rows.
 
     Raises:
-        ValueError: No rows, or none left to learn from.
+        ValueError: A time column is missing, no rows, or none left to learn from.
     """
     import pandas as pd
 
+    if missing := {EVENT_TIME, KNOWN_TIME} - set(frame.columns):
+        raise ValueError(f"{sorted(missing)} are not in the table; add them to its SQL model")
     event = frame[EVENT_TIME].to_numpy()
     order = np.argsort(event, kind="stable")
     first = len(frame) - round(len(frame) * spec.holdout)

@@ -107,15 +107,13 @@ def learning_curve(
         One point per fraction, in the order given.
     """
     fit, judge = part
-    judge = judge[_judged(rows)[judge]]
     points = []
     for fraction in fractions:
         newest = fit[len(fit) - max(1, round(fraction * len(fit))) :]
         predictor = learner.fit(trial, take(rows, newest))
-        seen = newest[_judged(rows)[newest]]
         train, validation = (
-            _value(metric, rows.labels[r], predictor.predict(rows.inputs[r]), 0.5, compute)
-            for r in (seen, judge)
+            _value(metric, rows.labels[seen], predictor.predict(rows.inputs[seen]), 0.5, compute)
+            for seen in (newest[_judged(rows)[newest]], judge[_judged(rows)[judge]])
         )
         points.append(CurvePoint(len(newest), train, validation))
     return tuple(points)

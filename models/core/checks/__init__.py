@@ -1,16 +1,19 @@
 """The checks a dataset must pass before a model is fitted on it. Pure: frames in, results out.
 
 Each check looks for one kind of fault, in a module of the same subject, and says what is wrong, in
-how many rows, in which for example, and what to do. ``run`` makes all of them.
+how many rows, in which for example, and what to do. ``check_dataset`` makes all of them.
 Does not belong here: reading frames, reporting to Dagster (``assets``), judging models (``gates``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from models.contracts.product import Data
+from models.contracts.product import KNOWN_TIME, Data
 from models.contracts.results import CheckResult
+from models.core.checks.common import conclude
 from models.core.checks.corrections import late_correction
 from models.core.checks.drift import drift
 from models.core.checks.freshness import freshness
@@ -18,30 +21,31 @@ from models.core.checks.keys import keys
 from models.core.checks.labels import labels
 from models.core.checks.leakage import future_leak, target_leak
 from models.core.checks.overlap import overlap
-from models.core.checks.schema import schema
+from models.core.checks.schema import has_frame, schema, usable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import pandas as pd
 
     from models.core.splits import Split
 
-#: Names of all checks, in the order of ``run``.
-NAMES = (
-    "schema",
-    "keys",
-    "labels",
-    "target_leak",
-    "future_leak",
-    "late_correction",
-    "overlap",
-    "freshness",
-    "drift",
+#: Every check, in the order made, with the question it answers.
+CHECKS: Mapping[str, str] = MappingProxyType(
+    {
+        "schema": "Are the columns there, of the declared kind, filled and in range?",
+        "keys": "Is every event there once, and are those of the last snapshot still there?",
+        "labels": "Are the labels 0 or 1, in a sane share, and connected with the inputs?",
+        "target_leak": "Does no single input give the label away?",
+        "future_leak": "Are inputs and outcomes used only after they were known?",
+        "late_correction": "Were outcomes corrected in the open, and only few?",
+        "overlap": "Does no holdout row also stand in the training rows?",
+        "freshness": "Is the newest event new, and is no day missing?",
+        "drift": "Do the new rows look like those of the last snapshot?",
+    }
 )
 
 __all__ = [
-    "NAMES",
+    "CHECKS",
+    "check_dataset",
     "drift",
     "freshness",
     "future_leak",
@@ -49,62 +53,65 @@ __all__ = [
     "labels",
     "late_correction",
     "overlap",
-    "run",
     "schema",
     "target_leak",
 ]
 
 
-def run(
-    *,
-    current: pd.DataFrame,
-    previous: pd.DataFrame | None,
+def check_dataset(
     data: Data,
+    current: pd.DataFrame,
     split: Split,
-    as_of: datetime,
-    previous_as_of: datetime | None,
+    previous: pd.DataFrame | None,
+    *,
     arrived_rows: int | None = None,
     same_definition: bool = True,
 ) -> tuple[CheckResult, ...]:
-    """Every check, in the order of ``NAMES``.
+    """Every check, in the order of ``CHECKS``.
 
     Args:
-        current: The feature table.
-        previous: All rows of the last snapshot; None for the first.
         data: The product's data.
+        current: The feature table.
         split: Division of ``current``.
-        as_of: Newest arrival in the source.
-        previous_as_of: The last snapshot's ``as_of``; None for the first.
+        previous: All rows of the last snapshot; None for the first.
         arrived_rows: Rows the newest arrival brought; None when nothing arrived since.
-        same_definition: The features are computed as they were for ``previous``.
+        same_definition: False when the features' SQL changed since ``previous``.
 
     Returns:
-        One result per name; only ``schema`` when it fails, for nothing else can be judged then.
-
-    Raises:
-        ValueError: Only one of ``previous`` and ``previous_as_of``.
+        One result per name of ``CHECKS``. An input that is missing or mistyped fails ``schema``
+        and is left out of the others; without a column that every table carries they cannot judge
+        and fail, saying so.
     """
-    if (previous is None) != (previous_as_of is None):
-        raise ValueError("give previous and previous_as_of together, or neither")
     first = schema(current=current, data=data)
-    if not first.passed:
-        return (first,)
+    inputs = usable(current, data)
+    if not inputs or not has_frame(current):
+        skipped = [name for name in CHECKS if name != "schema"]
+        return (first, *(conclude(n, ["not judged: mend the schema first"], "") for n in skipped))
+    data = data.model_copy(update={"columns": inputs})
+    both = data  # the inputs that the last snapshot had as well
+    if previous is not None:
+        both = data.model_copy(update={"columns": usable(previous, data)})
+    as_of = current[KNOWN_TIME].max()
     return (
         first,
         keys(current=current, previous=previous),
-        labels(current=current, previous=previous, data=data),
+        labels(current=current, previous=previous, data=both),
         target_leak(current=current, data=data),
         future_leak(
             current=current,
             previous=previous,
-            data=data,
+            data=both,
             split=split,
             same_definition=same_definition,
         ),
-        late_correction(current=current, previous=previous, previous_as_of=previous_as_of),
+        late_correction(
+            current=current,
+            previous=previous,
+            previous_as_of=None if previous is None else previous[KNOWN_TIME].max(),
+        ),
         overlap(current=current, data=data, split=split),
         freshness(
             current=current, previous=previous, data=data, as_of=as_of, arrived_rows=arrived_rows
         ),
-        drift(current=current, previous=previous, data=data),
+        drift(current=current, previous=previous, data=both),
     )

@@ -56,7 +56,8 @@ def late_correction(
         problems.append(
             f"{late.sum()} of {len(now)} labels were corrected since the last snapshot "
             f"({_example(now, before, late)}), more than {MAX_CORRECTED:.0%}: ask the owner of the "
-            "source what happened before a model learns from them"
+            "source what happened; if the corrections are right, start the snapshots anew "
+            "(docs/operations.md)"
         )
     fine = f"{late.sum()} of {len(now)} labels were corrected since {previous_as_of}, in the open"
     numbers = {"late": int(late.sum()), "backdated": int(backdated.sum()), "compared": len(now)}

@@ -53,8 +53,8 @@ def drift(*, current: pd.DataFrame, previous: pd.DataFrame | None, data: Data) -
         problems.append(
             f"{len(large)} of {len(shifts)} inputs shifted by more than {LARGE_PSI} PSI ({named}) "
             f"between {len(before)} rows of the last snapshot and {len(new)} now: look for a "
-            "changed unit, a broken join or a new population; if it is real, fit on it by "
-            "accepting the snapshot by hand"
+            "changed unit, a broken join or a new population; if the change is real, start the "
+            "snapshots anew (docs/operations.md)"
         )
     rates = {"rate_before": _rate(before), "rate_now": _rate(new)}
     fine = (

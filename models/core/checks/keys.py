@@ -39,8 +39,8 @@ def keys(*, current: pd.DataFrame, previous: pd.DataFrame | None) -> CheckResult
         if lost > MAX_LOST * len(previous):
             problems.append(
                 f"{lost} of {len(previous)} events of the last snapshot are gone "
-                f"({example(previous, gone)}): restore the raw files, or a filter in a SQL model "
-                "is too narrow"
+                f"({example(previous, gone)}): restore the raw files, or widen a filter in SQL; "
+                "after a meant erasure start the snapshots anew (docs/operations.md)"
             )
     fine = f"{len(current)} rows, every event once, {lost} gone since the last snapshot"
     return conclude("keys", problems, fine, {"duplicates": int(again.sum()), "gone": lost})

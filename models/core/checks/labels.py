@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from models.contracts.learner import TrainingRows
 from models.contracts.product import EVENT_TIME, JUDGED, LABEL, Data, Trial
-from models.contracts.results import CheckResult, Estimate
+from models.contracts.results import CheckResult
 from models.core.checks.common import arrived, conclude, example
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ MIN_RATE, MAX_RATE = 0.0005, 0.9
 MAX_ODDS_RATIO = 12.0
 #: Rows of the rarer class needed to say anything of new rows.
 MIN_CLASS_ROWS = 20
-#: One-sided level of the intervals below: a sound dataset is refused once in a thousand.
-ALPHA = 0.001
+#: Standard errors that a difference must have: chance alone makes one in a thousand.
+SIGNIFICANT = 3.1
 #: Of the advantage over chance that a quick model used to have, this much must be left.
 MIN_LEFT = 0.25
 #: A quick model: enough to see a connection, not to use it.
@@ -31,6 +31,11 @@ _QUICK = Trial(
     name="quick", params={"rounds": 40, "depth": 4, "rate": 0.2, "rows": 0.8, "columns": 0.5}
 )
 _QUICK_ROWS = 12_000
+
+
+class _Area(NamedTuple):
+    value: float
+    error: float
 
 
 def labels(*, current: pd.DataFrame, previous: pd.DataFrame | None, data: Data) -> CheckResult:
@@ -67,9 +72,10 @@ def labels(*, current: pd.DataFrame, previous: pd.DataFrame | None, data: Data) 
     old, new = _past_and_new(current, previous)
     problems = [*_odds(old, new, numbers)] if previous is not None else []
     problems += _connection(old, new, data, numbers, first=previous is None)
-    seen = f"a quick model ranks the newest rows with ROC-AUC {numbers['auc']:.3f}"
     fine = f"{rate:.1%} of {len(values)} labels are positive; " + (
-        seen if "auc" in numbers else "too few new rows to say more"
+        f"a quick model ranks the newest rows with ROC-AUC {numbers['auc']:.3f}"
+        if "auc" in numbers
+        else "too few new rows to say more"
     )
     return conclude("labels", problems, fine, {k: round(v, 4) for k, v in numbers.items()})
 
@@ -106,22 +112,20 @@ def _connection(
     if area is None:
         return
     numbers["auc"] = area.value
-    if first and area.low <= 0.5:
+    clear = area.value - SIGNIFICANT * area.error > 0.5
+    if first and not clear:
         yield (
             f"a quick model fitted on the first {len(old)} rows ranks the other {len(new)} like "
             f"chance (ROC-AUC {area.value:.3f}): labels are shuffled or joined to the wrong rows; "
             "look at the join of outcomes to events"
         )
-    if first or area.low > 0.5 + MIN_LEFT / 2:  # far from chance: no need to know the usual
-        return
-    border = round(0.7 * len(old))
-    ordered = old.sort_values(EVENT_TIME, kind="stable")
-    usual = _quick_area(ordered.iloc[:border], ordered.iloc[border:], data)
+    usual = None if first else _quick_area(*_past_and_new(old, None), data)
     if usual is None:
         return
     numbers["auc_before"] = usual.value
     left = (area.value - 0.5) / max(usual.value - 0.5, 1e-9)
-    if area.high < usual.low and left < MIN_LEFT:
+    fall = usual.value - area.value
+    if left < MIN_LEFT and fall > SIGNIFICANT * np.hypot(area.error, usual.error):
         yield (
             f"on the {len(new)} new rows a quick model ranks like chance (ROC-AUC "
             f"{area.value:.3f}; inside the last snapshot {usual.value:.3f}): the new labels are "
@@ -129,7 +133,7 @@ def _connection(
         )
 
 
-def _quick_area(old: pd.DataFrame, new: pd.DataFrame, data: Data) -> Estimate | None:
+def _quick_area(old: pd.DataFrame, new: pd.DataFrame, data: Data) -> _Area | None:
     """ROC-AUC on judged new rows of a quick model fitted on old ones; None with too few rows."""
     from models.core import boosting, significance, training
     from models.core.frames import training_rows
@@ -140,6 +144,8 @@ def _quick_area(old: pd.DataFrame, new: pd.DataFrame, data: Data) -> Estimate | 
         if min(label.sum(), len(label) - label.sum()) < MIN_CLASS_ROWS:
             return None
     step = max(1, len(teach.labels) // _QUICK_ROWS)
-    sample = TrainingRows(teach.inputs[::step], teach.labels[::step], teach.names)
+    inputs = np.where(np.isfinite(teach.inputs), teach.inputs, np.nan)[::step]
+    sample = TrainingRows(inputs, teach.labels[::step], teach.names)
     scores = boosting.fit(_QUICK, sample).predict(judge.inputs)
-    return significance.delong_interval(judge.labels, scores, alpha=ALPHA)
+    areas = significance.delong_areas(judge.labels, scores[None, :])
+    return _Area(float(areas.auc[0]), float(np.sqrt(areas.covariance[0, 0])))

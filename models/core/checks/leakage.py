@@ -120,7 +120,7 @@ def _too_early(current: pd.DataFrame, data: Data, split: Split) -> Iterator[str]
 
 
 def _rewritten(now: pd.DataFrame, before: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    masks = {name: changed(now[name], before[name]) for name in names if name in before}
+    masks = {name: changed(now[name], before[name]) for name in names}
     rows = np.logical_or.reduce(list(masks.values()))
     if not rows.any():
         return None
@@ -133,7 +133,8 @@ def _rewritten(now: pd.DataFrame, before: pd.DataFrame, names: tuple[str, ...]) 
         f"({', '.join(f'{n}: {counts[n]}' for n in worst[:5])}; e.g. {now.index[first]}: {name} "
         f"{before[name].iloc[first]} -> {now[name].iloc[first]}): the features see the future, or "
         "events were dated back; compute features from what was known before the event, and give "
-        "corrections the time they became known"
+        "corrections the time they became known; after a meant backfill start the snapshots anew "
+        "(docs/operations.md)"
     )
 
 

@@ -61,6 +61,27 @@ def schema(*, current: pd.DataFrame, data: Data) -> CheckResult:
     return conclude("schema", problems, fine, {"rows": len(current), "columns": len(kinds)})
 
 
+def has_frame(current: pd.DataFrame) -> bool:
+    """Whether there are rows with the columns every feature table carries, sound and filled."""
+    return len(current) > 0 and all(
+        name in current.columns
+        and _is_kind(current[name], kind, nullable=False)
+        and not current[name].isna().any()
+        for name, kind in _KINDS.items()
+    )
+
+
+def usable(current: pd.DataFrame, data: Data) -> tuple[Column, ...]:
+    """The inputs that are there and numbers: what the other checks can look at."""
+    from pandas.api import types
+
+    return tuple(
+        column
+        for column in data.columns
+        if column.name in current.columns and types.is_numeric_dtype(current[column.name])
+    )
+
+
 def _presence(frame: pd.DataFrame, kinds: dict[str, str]) -> Iterator[str]:
     if not len(frame):
         yield "the feature table has no rows: look at the sources and the staging models"

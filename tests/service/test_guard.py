@@ -1,0 +1,138 @@
+"""The guard alone, in process: what the HTTP tests cannot time or cut off exactly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from bentos.guard import MAX_REFUSAL_BYTES, Guard
+
+JSON = [(b"content-type", b"application/json")]
+
+
+class App:
+    """Answers with what it is told to; remembers the body it got."""
+
+    def __init__(self, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.status, self.headers = status, list(headers)
+        self.body: bytes | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        self.body = message["body"]
+        assert message["more_body"] is False
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": b"as the app said"})
+
+
+def ask(app: Any, messages: list[dict[str, Any] | float], headers: Any = JSON, method: str = "POST",
+        **options: Any) -> list[dict[str, Any]]:  # fmt: skip
+    """Send messages (a number is a pause in seconds) through the guard; what it sent."""
+    waiting, sent = list(messages), []
+
+    async def receive() -> dict[str, Any]:
+        one = waiting.pop(0) if waiting else {"type": "http.disconnect"}
+        if isinstance(one, float):
+            await asyncio.sleep(one)
+            return await receive()
+        return one
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": "/predict", "headers": list(headers)}
+    asyncio.run(Guard(app, **options)(scope, receive, send))
+    return sent
+
+
+def part(body: bytes, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def header(sent: list[dict[str, Any]], name: bytes) -> bytes | None:
+    return dict(sent[0]["headers"]).get(name)
+
+
+def test_a_chunked_body_reaches_the_app_whole():
+    app = App()
+    sent = ask(app, [part(b"ab", True), part(b"", True), part(b"c", True), part(b"d")])
+    assert app.body == b"abcd"
+    assert [m["type"] for m in sent] == ["http.response.start", "http.response.body"]
+
+
+def test_the_limit_is_exact_for_announced_and_chunked_bodies():
+    for headers in (JSON, [*JSON, (b"content-length", b"8")]):
+        assert ask(App(), [part(b"x" * 8)], headers, max_body_bytes=8)[0]["status"] == 200
+    app = App()
+    chunked = ask(app, [part(b"x" * 5, True), part(b"x" * 4)], max_body_bytes=8)
+    announced = ask(app, [part(b"")], [*JSON, (b"content-length", b"9")], max_body_bytes=8)
+    assert [chunked[0]["status"], announced[0]["status"]] == [413, 413]
+    assert app.body is None
+    assert "8 bytes" in json.loads(chunked[1]["body"])["error"]
+
+
+def test_a_body_that_stalls_is_408_and_never_reaches_the_app():
+    app = App()
+    sent = ask(app, [part(b"a", True), 1.0, part(b"b")], body_seconds=0.05)
+    assert sent[0]["status"] == 408
+    assert app.body is None
+
+
+def test_a_client_that_leaves_gets_no_answer():
+    app = App()
+    assert ask(app, [part(b"a", True), {"type": "http.disconnect"}]) == []
+    assert app.body is None
+
+
+def test_only_json_is_taken():
+    for kind in (b"multipart/form-data", b"application/vnd.bentoml+pickle", b"text/plain", b""):
+        app = App()
+        assert ask(app, [part(b"{}")], [(b"content-type", kind)])[0]["status"] == 415
+        assert app.body is None
+    for headers in ([], [(b"content-type", b"Application/JSON; charset=utf-8")]):
+        assert ask(App(), [part(b"{}")], headers)[0]["status"] == 200
+
+
+def test_the_request_id_is_echoed_when_it_is_a_token_and_made_when_not():
+    assert header(ask(App(), [part(b"")], [*JSON, (b"x-request-id", b"a-1.b:c")]),
+                  b"x-request-id") == b"a-1.b:c"  # fmt: skip
+    made = set()
+    for bad in (b"", b"a b", b"a\r\nset-cookie: x", b"x" * 129, "ü".encode()):
+        given = header(ask(App(), [part(b"")], [*JSON, (b"x-request-id", bad)]), b"x-request-id")
+        assert given is not None
+        assert len(given) == 32
+        made.add(given)
+    assert len(made) == 5
+
+
+def test_plain_refusals_become_json_and_keep_what_is_allowed():
+    for status in (404, 405):
+        sent = ask(App(status, [(b"allow", b"GET")]), [part(b"")], method="GET")
+        assert sent[0]["status"] == status
+        assert header(sent, b"allow") == b"GET"
+        assert "error" in json.loads(sent[1]["body"])
+        assert len(sent) == 2
+
+
+def test_a_refusal_that_carries_input_back_is_cut():
+    size = str(MAX_REFUSAL_BYTES + 1).encode()
+    sent = ask(App(400, [(b"content-length", size)]), [part(b"")])
+    assert sent[0]["status"] == 400
+    assert len(sent[1]["body"]) < 200
+    fits = ask(App(400, [(b"content-length", b"15")]), [part(b"")])
+    assert fits[1]["body"] == b"as the app said"
+    big_answer = ask(App(200, [(b"content-length", size)]), [part(b"")])
+    assert big_answer[1]["body"] == b"as the app said"
+
+
+def test_what_is_not_http_passes_untouched():
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope, receive, send))
+
+    scope = {"type": "lifespan"}
+    asyncio.run(Guard(app)(scope, "receive", "send"))  # type: ignore[arg-type]
+    assert seen == [(scope, "receive", "send")]

@@ -1,0 +1,123 @@
+"""Loading and answering without a server."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import types
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from bentos import runtime
+from models.contracts.api import request_model
+from models.risk.sync_conflict.product import PRODUCT
+from stores import bento_store
+from tests.service.site import Built, Site
+
+
+@pytest.fixture
+def key(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(runtime.PUBLIC_KEY, str(site.keys[1]))
+    return site.keys[1]
+
+
+def test_risk_levels_follow_the_decision_threshold():
+    levels = [runtime.risk_level(p, 0.4) for p in (0.0, 0.199, 0.2, 0.399, 0.4, 1.0)]
+    assert levels == ["low", "low", "medium", "medium", "high", "high"]
+
+
+def test_a_loaded_model_answers_as_its_predictor(first: Built, key: Path):
+    loaded = runtime.load(PRODUCT, first.folder, "v1")
+    rows = request_model(PRODUCT).model_validate({"rows": list(first.golden.rows)}).rows
+    answers = loaded.answer(rows).predictions
+    assert [a.probability for a in answers] == list(first.golden.expected)
+    assert [a.confidence for a in answers] == [max(p, 1 - p) for p in first.golden.expected]
+    assert {a.model_version for a in answers} == {"v1"}
+    assert len({UUID(a.prediction_id) for a in answers}) == len(rows)
+    assert {a.risk_level for a in answers} == {"low", "medium", "high"}
+
+
+def test_unknown_tenants_are_named_by_position(first: Built, key: Path):
+    loaded = runtime.load(PRODUCT, first.folder, "v1")
+    rows = [dict(row) for row in first.golden.rows[:4]]
+    rows[1]["tenant"] = rows[3]["tenant"] = "initech"
+    parsed = request_model(PRODUCT).model_validate({"rows": rows}).rows
+    assert loaded.unknown_tenants(parsed) == [1, 3]
+
+
+@pytest.mark.parametrize("value", ["", "/nowhere/key.pem"])
+def test_no_key_no_service(first: Built, monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv(runtime.PUBLIC_KEY, value)
+    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1")):
+        with pytest.raises(runtime.StartError, match=r"ASSAY_PUBLIC_KEY is .* set it to"):
+            attempt(PRODUCT, first.folder)
+
+
+def test_a_changed_byte_is_refused(first: Built, key: Path, tmp_path: Path):
+    copied = shutil.copytree(first.folder, tmp_path / "copy")
+    tampered = copied / "model.json"
+    tampered.write_bytes(tampered.read_bytes().replace(b"0", b"1", 1))
+    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1")):
+        with pytest.raises(runtime.StartError, match="signature refused"):
+            attempt(PRODUCT, copied)
+
+
+def test_a_model_of_another_product_or_of_other_columns_is_refused(first: Built, key: Path):
+    other = PRODUCT.model_copy(update={"key": "risk/other"})
+    with pytest.raises(runtime.StartError, match="model of risk/sync_conflict, not of risk/other"):
+        runtime.verify(other, first.folder)
+    data = PRODUCT.data.model_copy(update={"columns": tuple(reversed(PRODUCT.data.columns))})
+    with pytest.raises(runtime.StartError, match="other columns"):
+        runtime.verify(PRODUCT.model_copy(update={"data": data}), first.folder)
+
+
+def test_gpus_are_asked_for_only_where_they_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runtime, "gpu_count", lambda: 1)
+    assert runtime.resources(2) == {"gpu": 1}
+    assert runtime.resources(0) == {}
+    monkeypatch.setattr(runtime, "gpu_count", lambda: 0)
+    assert runtime.resources(2) == {}
+
+
+def test_gpus_are_counted_by_the_driver_and_without_one_there_are_none(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class Driver(types.ModuleType):
+        NVMLError = ValueError
+        present = True
+
+        def nvmlInit(self) -> None:  # noqa: N802 - NVIDIA's name
+            if not self.present:
+                raise self.NVMLError
+
+        def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+            return 4
+
+        def nvmlShutdown(self) -> None:  # noqa: N802
+            pass
+
+    driver = Driver("pynvml")
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    assert runtime.gpu_count() == 4
+    driver.present = False
+    assert runtime.gpu_count() == 0
+
+
+def test_build_and_service_agree_where_the_artifact_lies():
+    assert runtime.ARTIFACT == bento_store.ARTIFACT
+
+
+def test_readiness_is_told_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(runtime.READY, raising=False)
+    runtime.announce_ready()
+    monkeypatch.setenv(runtime.READY, str(tmp_path / "ready"))
+    runtime.announce_ready()
+    assert (tmp_path / "ready").exists()
+
+
+def test_golden_rows_exercise_nulls(first: Built):
+    matrix = np.array([[row[n] for n in PRODUCT.data.names] for row in first.golden.rows], float)
+    assert np.isnan(matrix).any(axis=0).sum() == sum(c.nullable for c in PRODUCT.data.columns)
