@@ -90,6 +90,11 @@ def build_app(settings: Settings) -> Starlette:
     )
 
 
+def app() -> Starlette:
+    """The application with the environment's settings (`uvicorn --factory`)."""
+    return build_app(Settings())
+
+
 def versions(settings: Settings, query: Any) -> Answer:
     """``GET /models/versions?product=``: every release with its figures, newest first."""
     found = operations.versions(get(query.get("product", "")), settings)

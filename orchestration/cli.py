@@ -30,12 +30,21 @@ def plain_errors() -> Iterator[None]:
     """Errors that name their next step are printed as one sentence, not as a traceback."""
     from models.core.artifact import ArtifactError
     from models.registry import ProductError
+    from stores.bento_store import BentoError
     from stores.deployer import RolloutError
     from stores.home import MissingError
     from stores.ledger import LedgerError
     from stores.origin import OriginError
 
-    known = (ArtifactError, ProductError, RolloutError, MissingError, LedgerError, OriginError)
+    known = (
+        ArtifactError,
+        BentoError,
+        LedgerError,
+        MissingError,
+        OriginError,
+        ProductError,
+        RolloutError,
+    )
     try:
         yield
     except known as error:

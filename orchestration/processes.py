@@ -20,7 +20,7 @@ from orchestration.settings import Settings
 from stores.ledger import Ledger
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
-DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
+DAGSTER_PORT, ADMIN_PORT, MLFLOW_PORT = 3000, 3900, 5000
 STOP_SECONDS = 15
 
 
@@ -32,6 +32,8 @@ def commands(settings: Settings) -> dict[str, list[str]]:
         "dagster-webserver": [str(tools / "dagster-webserver"), *workspace, "-h", "127.0.0.1",
                               "-p", str(DAGSTER_PORT)],
         "dagster-daemon": [str(tools / "dagster-daemon"), "run", *workspace],
+        "admin": [sys.executable, "-m", "uvicorn", "--factory", "orchestration.admin:app",
+                  "--host", "127.0.0.1", "--port", str(ADMIN_PORT)],
         "mlflow": [str(tools / "mlflow"), "server", "--backend-store-uri", tracking.uri,
                    "--default-artifact-root", tracking.artifacts.as_uri(), "--host", "127.0.0.1",
                    "--port", str(MLFLOW_PORT), "--workers", "1"],
@@ -53,6 +55,7 @@ def run_all(settings: Settings, out: Console) -> None:
             _serve(settings, out)
             out.print(f"Dagster UI  http://127.0.0.1:{DAGSTER_PORT}\n"
                       f"MLflow UI   http://127.0.0.1:{MLFLOW_PORT}\n"
+                f"admin       http://127.0.0.1:{ADMIN_PORT}/models/versions\n"
                       f"logs        {logs}\nCtrl-C stops all")  # fmt: skip
             while not ended.wait(1):
                 for name, process in started.items():

@@ -218,8 +218,7 @@ class Deployer:
         )
 
     def _end(self, product: ModelProduct, folder: Path) -> None:
-        processes = service_process.marked(self._runs(product)).get(str(folder), [])
-        service_process.stop(processes, product.serving.timeout_s + 5.0)
+        service_process.stop(folder, product.serving.timeout_s + 5.0)
 
     def _clean(self, product: ModelProduct) -> ServiceRecord | None:
         """The current service, after ending what a crashed roll-out left behind."""

@@ -64,7 +64,9 @@ def take_over(door: Path) -> socket.socket:
         _, descriptors, _, _ = socket.recv_fds(caller, 1, 1)
     if not descriptors:
         raise OSError(f"{door} answered without a socket")
-    return socket.socket(fileno=descriptors[0])
+    taken = socket.socket(fileno=descriptors[0])
+    taken.set_inheritable(False)  # a passed descriptor comes without close-on-exec
+    return taken
 
 
 def main() -> None:

@@ -118,23 +118,30 @@ def marked(folder: Path) -> dict[str, list[psutil.Process]]:
     return found
 
 
-def stop(processes: Sequence[psutil.Process], seconds: float) -> None:
-    """End a service: its master is asked and ends its worker; what is left is killed.
+def stop(folder: Path, seconds: float) -> int:
+    """End the service of a run folder: its master is asked and ends its worker; the rest is killed.
 
     Args:
-        processes: Master and workers.
+        folder: Run folder.
         seconds: Time for requests in flight.
+
+    Returns:
+        The number of processes there were.
     """
-    own = {process.pid for process in processes}
-    for process in processes:
+    found = marked(folder.parent).get(str(folder), [])
+    own = {process.pid for process in found}
+    for process in found:
         with suppress(psutil.NoSuchProcess):
             if process.ppid() not in own:  # the master, or a worker that lost its master
                 process.terminate()
-    _wait_gone(processes, seconds)
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    _wait_gone(processes, 5.0)
+    _wait_gone(found, seconds)
+    left = found
+    while left := [p for p in left if _runs(p)] or marked(folder.parent).get(str(folder), []):
+        for process in left:  # a dying master may have started one more worker meanwhile
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        _wait_gone(left, 1.0)
+    return len(found)
 
 
 def log_end(folder: Path) -> str:

@@ -70,8 +70,8 @@ class RowScores:
 
     model = MODEL
 
-    @staticmethod
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # mypy skips BentoML
+    @staticmethod
     def check() -> None:
         """End the master before a worker starts: one that fails would be respawned for ever."""
         try:

@@ -81,7 +81,7 @@ class Trial(Frozen):
     """One candidate to fit. ``params`` are the learner's own; ``columns`` None means all inputs."""
 
     name: str
-    params: dict[str, JsonValue] = {}
+    params: dict[str, JsonValue] = Field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     seed: int = 0
 

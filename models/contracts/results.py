@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from models.contracts.base import Frozen
 
@@ -24,7 +24,7 @@ class CheckResult(Frozen):
     name: str
     passed: bool
     message: str
-    numbers: dict[str, JsonValue] = {}
+    numbers: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Snapshot(Frozen):
@@ -146,7 +146,7 @@ class TestResult(Frozen):
     effect: float
     low: float
     high: float
-    detail: dict[str, JsonValue] = {}
+    detail: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class GuardrailResult(Frozen):

@@ -1,0 +1,1 @@
+"""The maths that products and stages share: metrics, gates, splits, checks, artifacts."""

@@ -87,7 +87,7 @@ def verify(folder: Path, public_key: Path) -> Candidate:
     except ValidationError as error:
         raise ArtifactError(f"{folder / MANIFEST} is no manifest: {error}; {advice}") from error
     if found != candidate.files:
-        wrong = sorted(name for name, _ in found.items() ^ candidate.files.items())
+        wrong = sorted({name for name, _ in found.items() ^ candidate.files.items()})
         raise ArtifactError(f"{folder}: {wrong} differ from the manifest; {advice}")
     if candidate.candidate_id != identity(candidate):
         raise ArtifactError(f"{folder}: the candidate id is not that of its content; {advice}")

@@ -159,8 +159,10 @@ def load(folder: Path, derived: Sequence[Derived] = ()) -> BoostedPredictor:
         boosters.append(_for_serving(booster))
     recalibration = calibration.Recalibration(content["intercept"], content["slope"])
     inputs = tabular.read_inputs(content, derived)
-    predictor = BoostedPredictor(inputs, tuple(boosters), recalibration, np.empty((0, 0)))
-    tabular.check_probe(content, predictor.predict)
+    predictor = BoostedPredictor(
+        inputs, tuple(boosters), recalibration, tabular.read_probe(content)
+    )
+    tabular.check_probe(content, predictor.predict(predictor.probe))
     return predictor
 
 

@@ -126,8 +126,10 @@ def load(folder: Path) -> LogisticPredictor:
         raise ArtifactError(
             f"{folder / _FILE}: {error} Refused; fit the candidate again"
         ) from error
-    predictor = LogisticPredictor(tabular.read_inputs(content), pipeline, np.empty((0, 0)))
-    tabular.check_probe(content, predictor.predict)
+    predictor = LogisticPredictor(
+        tabular.read_inputs(content), pipeline, tabular.read_probe(content)
+    )
+    tabular.check_probe(content, predictor.predict(predictor.probe))
     return predictor
 
 

@@ -4,8 +4,7 @@ Belongs here: what a metric is, its value, its error, the confusion matrix and t
 Does not belong here: intervals (``bootstrap``), tests (``significance``), which slice (``slices``).
 
 Every metric is a function of counts per row: ``compute`` gives each row the count 1, the bootstrap
-hands over a batch of resampled counts, so both can never disagree. Ties are exact, as in
-scikit-learn with ``sample_weight``.
+a batch of resampled counts, so both agree. Ties are exact, as in scikit-learn with sample weights.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ _PROBABILITY = frozenset({"brier", "log_loss", "calibration_slope"})
 
 
 class Confusion(NamedTuple):
-    """Rows by label and decision; a row is called positive when its score >= the threshold."""
+    """Rows by label and decision (positive when score >= threshold)."""
 
     true_negative: int
     false_positive: int
@@ -83,11 +82,11 @@ class ClassRow(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What does not depend on the counts, worked out once for (labels, scores, threshold).
+    """What does not depend on the counts, worked out once.
 
     Attributes:
-        positives: Row numbers of the positives, highest score first.
-        negatives: Row numbers of the negatives, highest score first.
+        positives: Row numbers, highest score first.
+        negatives: Row numbers, highest score first.
         above: For each positive, how many negatives score strictly higher.
         level: For each positive, how many negatives score at least as high.
         tied: For each positive, how many positives score at least as high.
@@ -111,7 +110,7 @@ def compute(name: str, labels: Vector, scores: Vector, threshold: float = 0.5) -
         name: A key of ``METRICS``.
         labels: Shape (n,) of 0 or 1.
         scores: Shape (n,); probabilities for brier, log_loss and calibration_slope.
-        threshold: A row is called positive when its score is at least this.
+        threshold: Rows with at least this score are called positive.
 
     Returns:
         The value; NaN where it is undefined (e.g. ROC-AUC of one class, precision without a
@@ -151,8 +150,7 @@ def classification_report(
     """Precision, recall and F1 per class, then their macro and support-weighted means.
 
     Returns:
-        Rows ``negative``, ``positive``, ``macro``, ``weighted``. A mean leaves out undefined
-        values, as scikit-learn does with ``zero_division=nan``.
+        Rows ``negative``, ``positive``, ``macro``, ``weighted``; means leave out undefined values.
     """
     tn, fp, fn, tp = confusion(labels, scores, threshold)
     rows = [_class_row("negative", tn, fn, fp), _class_row("positive", tp, fp, fn)]
@@ -166,8 +164,7 @@ def check(labels: Vector, scores: Vector) -> tuple[Vector, Vector]:
     """The rows as floats, or a clear refusal.
 
     Raises:
-        ValueError: No rows, lengths differ, labels other than 0 and 1, or scores that are not
-            finite; the message names the count of bad rows.
+        ValueError: No rows, lengths differ, labels other than 0 and 1, scores that are not finite.
     """
     labels, scores = np.asarray(labels, float), np.asarray(scores, float)
     if labels.ndim != 1 or labels.shape != scores.shape or not labels.size:
@@ -211,16 +208,16 @@ def evaluate(names: Iterable[str], prepared: Prepared, counts: Counts) -> dict[s
     """Metrics of B resamples at once.
 
     Args:
-        names: Keys of ``METRICS``; those given to ``prepare``, or some of them.
+        names: Keys of ``METRICS`` that were given to ``prepare``.
         prepared: From ``prepare``.
         counts: Shape (B, n), how often each row occurs; all ones for the sample itself.
 
     Returns:
-        name -> shape (B,); NaN where undefined.
+        name -> shape (B,), NaN where undefined.
     """
     names = set(names)
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = _ranking(prepared, counts) if _RANKING & names else {}
+        values = _ranking(names, prepared, counts) if _RANKING & names else {}
         if names - _RANKING:
             sums = np.asarray(counts, float) @ prepared.additive
             values |= _from_sums(sums, prepared.recalibration)
@@ -261,23 +258,25 @@ def _from_sums(sums: Matrix, fitted: calibration.Recalibration | None) -> dict[s
     return values
 
 
-def _ranking(prepared: Prepared, counts: Counts) -> dict[str, Vector]:
+def _ranking(names: set[str], prepared: Prepared, counts: Counts) -> dict[str, Vector]:
     """Ranking metrics from counts accumulated down the ranking, evaluated at the positives."""
     weight = np.take(counts, prepared.positives, axis=1)
-    hits = _accumulated(weight)
     misses = _accumulated(np.take(counts, prepared.negatives, axis=1))
-    positive, negative = hits[:, -1], misses[:, -1]
-    above, level = misses[:, prepared.above], misses[:, prepared.level]
-    beaten = negative[:, None] - (above + level) / 2
-    weight, found = weight.astype(float), hits[:, prepared.tied]
-    precision = np.where(found > 0, found / (found + level), 0.0)
-    enough = found >= RECALL_TARGET * positive[:, None] - 1e-9
-    best = np.where(enough, precision, 0.0).max(axis=1, initial=0.0)
-    return {
-        "roc_auc": np.einsum("bi,bi->b", weight, beaten) / (positive * negative),
-        "average_precision": np.einsum("bi,bi->b", weight, precision) / positive,
-        "precision_at_80_recall": np.where(positive > 0, best, np.nan),
-    }
+    level, negative = misses[:, prepared.level], misses[:, -1]
+    values = {}
+    if "roc_auc" in names:
+        beating = np.einsum("bi,bi->b", weight, misses[:, prepared.above] + level)
+        pairs = weight.sum(axis=1, dtype=np.int64) * negative
+        values["roc_auc"] = 1 - beating / (2 * pairs)
+    if names & {"average_precision", "precision_at_80_recall"}:
+        hits = _accumulated(weight)
+        found, positive = hits[:, prepared.tied], hits[:, -1]
+        precision = np.where(found > 0, found / (found + level), 0.0)
+        enough = found >= RECALL_TARGET * positive[:, None] - 1e-9
+        best = np.where(enough, precision, 0.0).max(axis=1, initial=0.0)
+        values["precision_at_80_recall"] = np.where(positive > 0, best, np.nan)
+        values["average_precision"] = np.einsum("bi,bi->b", weight, precision) / positive
+    return values
 
 
 def _accumulated(counts: Counts) -> NDArray[np.int64]:

@@ -10,6 +10,9 @@ import math
 
 from scipy import stats
 
+#: Rows asked for above the formula's: the standard error behind it is itself an estimate.
+ROWS_MARGIN = 1.1
+
 
 def detectable_effect(se: float, alpha: float, power: float) -> float:
     """Smallest true effect that a one-sided test finds with this power.
@@ -36,9 +39,9 @@ def rows_needed(rows: int, se: float, effect: float, alpha: float, power: float)
         power: Wanted probability to find it.
 
     Returns:
-        The rows, rounded up; None when ``se`` is zero or unknown: two models that never disagree
-        cannot say how much data a disagreement would take.
+        The rows with ``ROWS_MARGIN``, rounded up; None when ``se`` is zero or unknown: two models
+        that never disagree cannot say how much data a disagreement would take.
     """
     if not (math.isfinite(se) and se > 0):
         return None
-    return math.ceil(rows * (detectable_effect(se, alpha, power) / effect) ** 2)
+    return math.ceil(ROWS_MARGIN * rows * (detectable_effect(se, alpha, power) / effect) ** 2)

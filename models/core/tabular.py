@@ -174,16 +174,23 @@ def read_inputs(content: Mapping[str, Any], derived: Sequence[Derived] = ()) -> 
     return Inputs(tuple(content["names"]), tuple(content["used"]), columns)
 
 
-def check_probe(content: Mapping[str, Any], predict: Callable[[Matrix], Vector]) -> None:
+def read_probe(content: Mapping[str, Any]) -> Matrix:
+    """The probe rows of a saved model, shape (k, d)."""
+    rows = [[np.nan if v is None else v for v in row] for row in content["probe"]]
+    return np.array(rows, dtype=np.float64)
+
+
+def check_probe(content: Mapping[str, Any], scores: Vector) -> None:
     """Refuse a model that does not score its probe rows as it did when it was saved.
+
+    Args:
+        content: From ``read_model``.
+        scores: Of the probe rows, now.
 
     Raises:
         ArtifactError: The scores differ: a library or a derived column changed since the fit.
     """
-    rows = np.array(
-        [[np.nan if v is None else v for v in row] for row in content["probe"]], dtype=np.float64
-    )
-    worst = float(np.abs(predict(rows) - np.array(content["scores"])).max())
+    worst = float(np.abs(scores - np.array(content["scores"])).max())
     if not worst <= PROBE_TOLERANCE:
         raise ArtifactError(
             f"the model scores its own probe rows {worst:.2g} off: a library or a derived column "

@@ -1,0 +1,1 @@
+"""Risk: probabilities that something will go wrong."""

@@ -1,0 +1,1 @@
+"""Will two people's concurrent edits conflict?"""
