@@ -173,7 +173,6 @@ def _compiled_sql(home: Path) -> None:
     (home / "sql").mkdir()
     results = json.loads((home / "dbt" / "run_results.json").read_text())["results"]
     with duckdb.connect(str(home / "sql" / "warehouse.duckdb")) as connection:
-        connection.sql("set threads = 2")
         connection.sql("set memory_limit = '2GB'")
         connection.sql(f"set temp_directory = '{home / 'sql' / 'spill'}'")
         for result in results:

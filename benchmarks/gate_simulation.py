@@ -5,8 +5,8 @@ correlation rho, and the positives' mean lies mu higher. Then ROC-AUC = Phi(mu /
 calibrated probability is logistic in the score, and the true average precision and accuracy are
 integrals; mu follows from any wanted effect. Every run goes through ``gates.decide`` itself.
 
-The bootstrap has 200 resamples, not 2,000: its p-value (1 + r) / (1 + B) is exact at any B, fewer
-only cost a little power. Run: ``python benchmarks/gate_simulation.py`` (about 4 minutes, one core).
+The bootstrap has 200 resamples, not 2,000: its p-value (1 + r) / (1 + B) is as valid with few, they
+only cost a little power. Run ``python benchmarks/gate_simulation.py``: about 3 minutes of one core.
 """
 
 from __future__ import annotations
@@ -215,15 +215,15 @@ def guardrails(runs: int) -> None:
 def detectable(rows: int = ROWS, population: int = 200_000) -> None:
     """The smallest effect a holdout of the product's size can show, by correlation."""
     print(f"\n## Smallest detectable reduction of 1 - AUC, {rows:,} rows, {RATE:.1%} positive\n")
-    print("At AUC 0.957 against an equal champion, one-sided level 5 %, power 80 %.\n")
+    print("At AUC 0.957 against an equal champion, the gate's level for alpha 5 %, power 80 %.\n")
     header("rho of the scores", "correlation of the AUCs", "detectable", "rows for 5 %")
     for rho in (0.6, 0.8, 0.9, 0.95, 0.98, 0.99):
         labels, new, old = Truth(OLD, OLD, rho).draw(population, 0)
         areas = significance.delong_areas(labels, np.stack([new, old]))
         (a, both), (_, b) = areas.covariance
         se = float(np.sqrt((a + b - 2 * both) * population / rows) / (1 - areas.auc[1]))
-        least = power.detectable_effect(se, 0.05, 0.8)
-        needed = power.rows_needed(rows, se, EFFECT, 0.05, 0.8)
+        least = power.detectable_effect(se, 0.05 * gates.APPROXIMATE, 0.8)
+        needed = power.rows_needed(rows, se, EFFECT, 0.05 * gates.APPROXIMATE, 0.8)
         print(f"| {rho} | {both / np.sqrt(a * b):.3f} | {least:.1%} | {needed:,} |")
 
 

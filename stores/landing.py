@@ -33,7 +33,7 @@ class Landed(Frozen):
     """What became of one table or file.
 
     Attributes:
-        status: ``landed`` new part, ``known`` same content was there, ``quarantined`` refused.
+        status: ``known`` means that the same content was there already.
         path: The part, or the refused file in quarantine.
         digest: First 16 hex digits over the canonical content; empty when refused.
         reason: Why it was refused; empty otherwise.
@@ -182,8 +182,7 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
 def content_digest(table: pa.Table) -> str:
     """16 hex digits over names, types and values in row order.
 
-    Neither the file format, its compression, the library's version nor the chunking counts, so
-    the same rows get the same name whoever wrote them.
+    Format, compression, chunks and writer do not count: the same rows always get the same name.
     """
     digest = hashlib.sha256()
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -226,6 +225,8 @@ def fetch_public(base_url: str, file: str, sha256: str, cache: Path) -> Path:
 def _fitting(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
     if problems := mismatches(table.schema, schema) or nulls(table, schema):
         raise LandingError(f"{name}: {'; '.join(problems)}. {NEXT_STEP}")
+    if not table.num_rows:
+        raise LandingError(f"{name}: no rows; ask its sender for them, an empty file says nothing")
     return table.select(schema.names).cast(schema)
 
 
@@ -284,8 +285,7 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def _write_reason(path: Path, reason: str) -> None:
-    text = json.dumps({"reason": reason})
-    write_atomic(path.with_name(f"{path.name}.reason.json"), text)
+    write_atomic(path.with_name(f"{path.name}.reason.json"), json.dumps({"reason": reason}))
 
 
 def _free_path(file: Path, folder: Path) -> Path:

@@ -12,36 +12,46 @@ neither ``models`` nor ``bentos``: those are to come from inside the bento.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import socket
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
 #: Descriptor at which the master finds its listening socket, the first free one as in systemd.
 FD = 3
-_SECONDS = 5.0
+_DOOR_SECONDS = 5.0
+_PORT_SECONDS = 3.0
 
 
 def open_port(host: str, port: int) -> socket.socket:
     """A bound socket; 0 lets the machine choose the port.
 
     It does not listen yet: connections are refused until the worker that was given it is ready.
+    A taken port is tried for three seconds: the last thread of a service that was just ended may
+    hold it a little longer than its process seems to live.
 
     Raises:
         OSError: The port is taken.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return listener
 
 
 def new_door() -> Path:
@@ -59,7 +69,7 @@ def take_over(door: Path) -> socket.socket:
         OSError: Nobody answers at the door.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
-        caller.settimeout(_SECONDS)
+        caller.settimeout(_DOOR_SECONDS)
         caller.connect(str(door))
         _, descriptors, _, _ = socket.recv_fds(caller, 1, 1)
     if not descriptors:
@@ -81,7 +91,7 @@ def main() -> None:
     listener.set_inheritable(False)  # the worker gets the duplicate made below, and only that
     host, port = listener.getsockname()
     _prepare_bentoml(listener, given.metrics)
-    _hand_on(listener, given.door)
+    hand_on(listener, given.door)
     sys.argv = ["bentoml", "serve", given.bento, "--host", host, "--port", str(port)]
     from bentoml_cli.cli import cli
 
@@ -105,7 +115,7 @@ def _prepare_bentoml(listener: socket.socket, metrics: str) -> None:
     BentoMLContainer.prometheus_multiproc_dir.set(metrics)
 
 
-def _hand_on(listener: socket.socket, door: Path) -> None:
+def hand_on(listener: socket.socket, door: Path) -> None:
     """Give the listener to whoever of this user asks."""
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)

@@ -23,6 +23,7 @@ from stores.listener import FD, new_door
 #: Environment variable that marks every process of a service with its run folder.
 MARK = "ASSAY_SERVICE"
 READY = "ASSAY_READY"
+MASTER = "stores.listener"
 START_SECONDS = 90.0
 _POLL_SECONDS = 0.05
 _LOG_LINES = 15
@@ -64,7 +65,7 @@ def start(
     """
     (folder / "metrics").mkdir(parents=True)
     door = new_door()
-    line = [sys.executable, "-m", "stores.listener", bento,
+    line = [sys.executable, "-m", MASTER, bento,
             "--door", str(door), "--metrics", str(folder / "metrics")]  # fmt: skip
     log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(

@@ -2,10 +2,6 @@
   What was known before each question: sums over the answers to its key with `known_at` strictly
   before its `event_time`.
 
-  Questions and answers are laid on one timeline per key, a question before the answers of its own
-  moment; a running sum then gives each question exactly what was known before it. One sort, no
-  join, and it spills: memory does not grow with the rows.
-
   Arguments
     questions: relation with `event_no`, `event_time` and the key columns.
     answers: relation with `known_at`, the key columns and the measures; a correction is a
@@ -13,47 +9,35 @@
     by: the key columns.
     measures: integer columns of `answers` to sum.
   Gives `event_no`, the key columns and the measures (0 when nothing was known), a row per question.
+
+  The window's default frame ends with the last answer of the same moment, so answers known together
+  carry one total and it does not matter which of them the join meets. Both the window and the join
+  sort and spill: memory does not grow with the rows.
 #}
 {% macro known_totals(questions, answers, by, measures) %}
     select
-        event_no,
-        {{ by | join(', ') }}
-        {%- for measure in measures %},
-        cast({{ measure }} as bigint) as {{ measure }}
+        questions.event_no
+        {%- for key in by %},
+        questions.{{ key }}
         {%- endfor %}
-    from (
+        {%- for measure in measures %},
+        coalesce(cast(totals.{{ measure }} as bigint), 0) as {{ measure }}
+        {%- endfor %}
+    from {{ questions }} as questions
+    asof left join (
         select
-            event_no,
-            {{ by | join(', ') }}
+            {{ by | join(', ') }},
+            known_at
             {%- for measure in measures %},
-            sum({{ measure }}) over known as {{ measure }}
+            -- doubles add whole numbers exactly, and faster than sum's 128-bit integers
+            sum(cast({{ measure }} as double)) over known as {{ measure }}
             {%- endfor %}
-        from (
-            select
-                event_no,
-                {{ by | join(', ') }},
-                event_time as moment,
-                0 as is_answer
-                {%- for measure in measures %},
-                0 as {{ measure }}
-                {%- endfor %}
-            from {{ questions }}
-            union all
-            select
-                null,
-                {{ by | join(', ') }},
-                known_at,
-                1
-                {%- for measure in measures %},
-                {{ measure }}
-                {%- endfor %}
-            from {{ answers }}
-        )
-        window known as (
-            partition by {{ by | join(', ') }}
-            order by moment, is_answer
-            rows between unbounded preceding and current row
-        )
-    )
-    where event_no is not null
+        from {{ answers }}
+        window known as (partition by {{ by | join(', ') }} order by known_at)
+    ) as totals
+        on
+            questions.event_time > totals.known_at
+            {%- for key in by %}
+            and questions.{{ key }} = totals.{{ key }}
+            {%- endfor %}
 {% endmacro %}

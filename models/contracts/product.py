@@ -112,7 +112,7 @@ class Gate(Frozen):
         min_effect: Smallest relative reduction of the error worth releasing for.
         alpha: One-sided error level of the test and of the guardrail family.
         power: Power at ``min_effect`` below which a non-significant result is "too few data".
-        max_latency_ms: Bound on the p95 of one single-row prediction.
+        max_latency_ms: Bound on the p95 of one single-row prediction, in CPU time.
         max_size_mb: Bound on the artifact.
         max_calibration_error: Bound on |calibration slope - 1|; None leaves it unchecked.
         guardrails: Tests in one Holm family.

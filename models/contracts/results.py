@@ -106,6 +106,7 @@ class Scorecard(Frozen):
         metrics: slice name -> metric name -> estimate.
         rows: slice name -> judged rows in it.
         positives: slice name -> positive rows in it.
+        latency_p50_ms: Median CPU time of a single-row prediction (``latency_p95_ms`` likewise).
     """
 
     candidate_id: str

@@ -96,6 +96,7 @@ def fit(trial: Trial, rows: TrainingRows) -> LogisticPredictor:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
     params = LogisticParams.model_validate(trial.params)
     inputs = Inputs.of(trial, rows.names)
@@ -106,7 +107,8 @@ def fit(trial: Trial, rows: TrainingRows) -> LogisticPredictor:
     )
     weights = tabular.weights_of(rows, params.unjudged_weight)
     features = _features(inputs, rows.inputs)
-    pipeline.fit(features, rows.labels, logisticregression__sample_weight=weights)
+    with threadpool_limits(limits=1):  # as in boosting: sums must not depend on the cores
+        pipeline.fit(features, rows.labels, logisticregression__sample_weight=weights)
     return LogisticPredictor(inputs, pipeline, tabular.probe_of(rows))
 
 

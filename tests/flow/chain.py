@@ -23,11 +23,12 @@ from assets.raw import SOURCES, build_raw
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct, Trial
 from models.contracts.results import CandidateSet, Evaluation, Snapshot
+from models.core.signing import ensure_keypair
 from models.risk.sync_conflict.product import NAMED, PRODUCT
 from orchestration.refresh import Workplace, plan
 from orchestration.running import execute, instance
 from orchestration.settings import Settings
-from stores.deployer import Rollout
+from stores.deployer import Deployer, Rollout
 from stores.files import sha256, write_atomic
 from stores.home import Home
 from stores.landing import Landing
@@ -69,6 +70,12 @@ class RecordingDeployer:
             url="http://127.0.0.1:1", previous=None, golden_rows=len(golden.rows),
             max_difference=0.0,
         )  # fmt: skip
+
+
+def deployer_of(root: Path) -> Deployer:
+    """The real one of a home."""
+    home = Home(root)
+    return Deployer(root, home.bentos, ensure_keypair(home.keys)[1])
 
 
 class Ran(NamedTuple):
@@ -133,9 +140,10 @@ class Place:
         """The same home with another deployer."""
         return replace(self, deployer=deployer)
 
-    def stages(self, first: str = "dataset") -> list[str]:
-        """Keys of a stage and all after it."""
-        return [f"{self.product.key}/{stage}" for stage in STAGES[STAGES.index(first) :]]
+    def stages(self, first: str = "dataset", last: str = "service") -> list[str]:
+        """Keys of the stages from one to another."""
+        chosen = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+        return [f"{self.product.key}/{stage}" for stage in chosen]
 
     def plan(self) -> dict[str, str]:
         """What the planner wants to run, with its reasons."""

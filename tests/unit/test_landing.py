@@ -101,6 +101,12 @@ def test_a_null_in_a_required_column_is_refused(landing: Landing) -> None:
         landing.land("merges", "monday", rows(event_id=["a", None, "c"]), SCHEMA)
 
 
+def test_an_empty_table_is_refused(landing: Landing) -> None:
+    with pytest.raises(LandingError, match="no rows; ask its sender"):
+        landing.land("merges", "monday", SCHEMA.empty_table(), SCHEMA)
+    assert landing.parts("merges") == ()
+
+
 def test_inbox_files_are_taken_in_order_and_moved(landing: Landing) -> None:
     inbox = landing.inbox("merges")
     pq.write_table(rows(), inbox / "b.parquet")

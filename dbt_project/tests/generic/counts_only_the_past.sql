@@ -1,32 +1,33 @@
 {#
   `counter` is the number of `events` with the same key whose outcome was first known strictly
-  before the row's event_time. Counted a second way (an as-of join), so that a mistake in the
-  running sums of `known_totals` shows.
+  before the row's event_time. Counted a second way (rows and outcomes on one timeline, a row before
+  the outcomes of its own moment), so that a mistake in `known_totals` shows.
 #}
 {% test counts_only_the_past(model, counter, events, by) %}
-    with known as (
-        select distinct
-            {{ by | join(', ') }},
-            first_known_at,
-            count(*) over (partition by {{ by | join(', ') }} order by first_known_at) as known
+    with timeline as (
+        select
+            {{ by | join(', ') }}, event_id, event_time as moment, 0 as is_outcome
+        from {{ events }}
+        union all
+        select
+            {{ by | join(', ') }}, event_id, first_known_at, 1
         from {{ events }}
     ),
 
     counted as (
-        select rows.event_id, rows.{{ counter }}, coalesce(known.known, 0) as known
-        from (
-            select model.event_id, model.event_time, model.{{ counter }}
-                {%- for key in by %}, events.{{ key }}{% endfor %}
-            from {{ model }} as model
-            inner join {{ events }} as events on model.event_id = events.event_id
-        ) as rows
-        asof left join known
-            on
-                rows.event_time > known.first_known_at
-                {%- for key in by %}
-                and rows.{{ key }} = known.{{ key }}
-                {%- endfor %}
+        select
+            event_id,
+            is_outcome,
+            count(*) filter (is_outcome = 1) over (
+                partition by {{ by | join(', ') }}
+                order by moment, is_outcome
+                rows between unbounded preceding and current row
+            ) as known
+        from timeline
     )
 
-    select * from counted where {{ counter }} != known
+    select model.event_id, model.{{ counter }}, counted.known
+    from {{ model }} as model
+    inner join counted on model.event_id = counted.event_id
+    where counted.is_outcome = 0 and model.{{ counter }} != counted.known
 {% endtest %}

@@ -1,13 +1,14 @@
--- The tenant's earlier merges, all and the last {{ var('recent_outcomes') }}, as known before each
--- merge. An outcome leaves the recent ones when enough later outcomes have become known; ties are
--- ordered by event_no.
+{% set recent = var('recent_outcomes', 200) %}
+-- The tenant's earlier merges, all and the last {{ recent }}, as known before each merge. An outcome
+-- leaves the recent ones when {{ recent }} later outcomes have become known; ties are ordered by
+-- event_no.
 with firsts as (
     select
         event_no,
         tenant,
         known_at,
         conflicts,
-        lead(known_at, {{ var('recent_outcomes') }})
+        lead(known_at, {{ recent }})
             over (partition by tenant order by known_at, event_no) as leaves_at
     from {{ ref('staging_merge_outcomes') }}
     where merges = 1

@@ -1,0 +1,104 @@
+"""Homes that are made once and copied by the tests that change them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from models.core import artifact
+from stores.deployer import Deployer, ServiceRecord
+from tests.flow.chain import CHEAP, TREES, Place, Ran, deployer_of, with_trials
+
+
+class Clean(NamedTuple):
+    """The first run of the whole chain in an empty home."""
+
+    place: Place
+    ran: Ran
+
+
+class Revived(NamedTuple):
+    """The same chain elsewhere: killed in the second trial, finished by the next run, served."""
+
+    place: Place
+    killed: Ran
+    left: dict[str, str]
+    finished: Ran
+    deployer: Deployer
+
+    @property
+    def service(self) -> ServiceRecord:
+        """The service that really runs."""
+        found = self.deployer.current(self.place.product)
+        assert found, "nothing serves"
+        return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dagster_home() -> Iterator[None]:
+    """A run points ``DAGSTER_HOME`` at its own home; afterwards it is as it was."""
+    before = os.environ.get("DAGSTER_HOME")
+    yield
+    if before is None:
+        os.environ.pop("DAGSTER_HOME", None)
+    else:
+        os.environ["DAGSTER_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    place = Place(tmp_path_factory.mktemp("clean") / "home")
+    return Clean(place, place.refresh())
+
+
+@pytest.fixture(scope="session")
+def base(clean: Clean) -> Place:
+    """A home whose champion is released. Not to be changed: copy it."""
+    assert clean.ran.success, clean.ran.error
+    return clean.place
+
+
+@pytest.fixture
+def place(base: Place, tmp_path: Path) -> Place:
+    """The test's own copy of ``base``."""
+    return base.copy(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def judged(base: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A better challenger, evaluated beside the champion; the gate was not asked yet. Copy it."""
+    place = base.copy(tmp_path_factory.mktemp("judged") / "home", with_trials(TREES))
+    ran = place.run(place.stages("candidates", "evaluation"))
+    assert ran.success, ran.error
+    return place
+
+
+@pytest.fixture(scope="session")
+def revived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Revived]:
+    root = tmp_path_factory.mktemp("revived") / "home"
+    deployer = deployer_of(root)
+    place = Place(root, CHEAP, deployer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifact, "seal", _killed_at_the_second(artifact.seal))
+        killed = place.refresh()
+    left = place.plan()
+    try:
+        yield Revived(place, killed, left, place.run(list(left)), deployer)
+    finally:
+        deployer.stop(place.product)
+
+
+def _killed_at_the_second(seal):
+    calls = []
+
+    def sealing(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt("somebody pulled the plug")
+        return seal(*args, **kwargs)
+
+    return sealing

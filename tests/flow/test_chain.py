@@ -1,0 +1,90 @@
+"""The whole chain in an empty home: what a clean run makes, and that it really serves."""
+
+from __future__ import annotations
+
+import httpx
+
+from models.contracts.api import GoldenSet
+from models.core.artifact import verify
+from stores.files import sha256
+from tests.flow.chain import Place
+from tests.flow.conftest import Clean, Revived
+
+
+def test_a_clean_run_makes_every_asset_and_every_check_passes(clean: Clean) -> None:
+    graph = clean.place.definitions.resolve_asset_graph()
+    assert clean.ran.success, clean.ran.error
+    assert clean.ran.failed == {}
+    assert clean.ran.materialized == {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert set(clean.ran.checks) == {key.name for key in graph.asset_check_keys}
+
+
+def test_the_first_champion_is_released_and_rolled_out(base: Place) -> None:
+    decision, release, rollout = base.ledger.entries()
+    assert [entry.kind for entry in base.ledger.entries()] == ["decision", "release", "rollout"]
+    evaluation, current = base.evaluation(), base.ledger.current()
+    assert current is not None
+    assert decision.body["decision"]["outcome"] == "promote"
+    assert current.candidate_id == evaluation.challenger
+    assert current.trial == "logistic_all", "the better one by cross-validation"
+    assert current.snapshot_id == base.snapshot().snapshot_id
+    assert rollout.body["version"] == release.body["version"] == base.ledger.rolled_out()
+    assert base.deployer.calls == [f"{base.product.slug}:{current.version}"]
+    assert base.aliases() == {"champion": current.mlflow_version}
+
+
+def test_every_digest_of_the_record_is_that_of_the_file(base: Place) -> None:
+    snapshot, current = base.snapshot(), base.ledger.current()
+    assert current is not None
+    folder = base.home.dataset(base.product, snapshot.snapshot_id)
+    assert snapshot.files == {name: sha256(folder / name) for name in snapshot.files}
+    assert set(snapshot.files) == {"train.parquet", "gap.parquet", "holdout.parquet"}
+    assert snapshot.rows == snapshot.train_rows + snapshot.gap_rows + snapshot.holdout_rows
+    public_key = base.home.keys / "signing-public.pem"
+    for candidate in base.candidates().candidates:
+        folder = base.home.candidate(base.product, candidate)
+        assert verify(folder, public_key).candidate_id == candidate
+    packed = base.home.bentos / "models" / base.product.slug / current.version
+    assert verify(next(packed.glob("*/manifest.json")).parent, public_key).candidate_id == (
+        current.candidate_id
+    )
+
+
+def test_the_evaluation_s_pages_are_there_and_the_report_says_the_decision(base: Place) -> None:
+    folder = base.evaluation_folder()
+    golden = GoldenSet.model_validate_json((folder / "golden.json").read_text())
+    assert len(golden.rows) == 32
+    assert len(set(golden.expected)) > 20, "answers of a model, not a constant"
+    assert (folder / "evidently.html").stat().st_size > 1_000_000
+    decision = base.ledger.decision(base.evaluation().evaluation_id)
+    assert decision is not None
+    assert decision.reason.split(",")[0] in (folder / "report.html").read_text()
+
+
+def test_the_same_seeds_in_another_home_give_the_same_ids(base: Place, revived: Revived) -> None:
+    other = revived.place
+    assert other.snapshot() == base.snapshot()
+    assert other.candidates().candidates == base.candidates().candidates
+    assert other.evaluation().evaluation_id == base.evaluation().evaluation_id
+    mine, theirs = (p.evaluation().scorecards for p in (base, other))
+    assert {c: card.metrics for c, card in mine.items()} == {
+        c: card.metrics for c, card in theirs.items()
+    }
+
+
+def test_the_chain_ends_in_a_service_that_answers_as_offline(revived: Revived) -> None:
+    place, url = revived.place, revived.service.url
+    release = place.ledger.current()
+    assert release is not None
+    golden = GoldenSet.model_validate_json((place.evaluation_folder() / "golden.json").read_text())
+    answer = httpx.post(f"{url}/predict", json={"rows": golden.rows[:5]}, timeout=30)
+    assert answer.status_code == 200
+    found = answer.json()["predictions"]
+    assert [round(one["probability"], 9) for one in found] == [
+        round(value, 9) for value in golden.expected[:5]
+    ]
+    assert {one["model_version"] for one in found} == {release.version}
+    assert revived.finished.checks["golden"].passed
+    assert "32 golden requests answered as offline" in (
+        revived.finished.checks["golden"].description or ""
+    )

@@ -1,0 +1,54 @@
+"""A master in place of BentoML's, for tests of what the deployer decides: it starts in a moment.
+
+It takes the same arguments, descriptor, door and ready file, and answers by its bento's version:
+``v1`` and ``v2`` rightly (the row's value), ``wrong`` wrongly; ``dies`` does not start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from stores.listener import FD, hand_on
+from stores.service_process import READY
+
+VERSION = sys.argv[1].partition(":")[2]
+DOOR = Path(sys.argv[sys.argv.index("--door") + 1])
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self._say({"model_version": VERSION})
+
+    def do_POST(self) -> None:
+        rows = json.loads(self.rfile.read(int(self.headers["content-length"])))["rows"]
+        shift = 0.1 if VERSION == "wrong" else 0.0
+        self._say({"predictions": [{"probability": row["value"] + shift} for row in rows]})
+
+    def _say(self, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def leave(*_: object) -> None:
+    DOOR.unlink(missing_ok=True)
+    os._exit(0)
+
+
+if VERSION == "dies":
+    raise SystemExit("cannot serve: planted")
+signal.signal(signal.SIGTERM, leave)
+server = ThreadingHTTPServer(("127.0.0.1", 0), Answer, bind_and_activate=False)
+server.socket = socket.socket(fileno=FD)
+server.server_activate()
+hand_on(server.socket, DOOR)
+Path(os.environ[READY]).touch()
+server.serve_forever()
