@@ -34,6 +34,7 @@ class Measured(NamedTuple):
     """One side at one scale; ``note`` says why it did not end."""
 
     seconds: float
+    cpu_s: float
     peak_gb: float
     note: str = ""
 
@@ -44,8 +45,9 @@ def main() -> None:
     if options.work:
         _work(options.work, options.home, options.memory_gb)
         return
-    print("| events | dbt run s | GB | SQL s | GB | pandas s | GB | pandas/dbt | pandas/SQL |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = ["events", *(f"{side} {unit}" for side in ("dbt run", "SQL", "pandas")
+                           for unit in ("s", "CPU s", "GB")), "pandas/dbt", "pandas/SQL"]  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for number, scale in enumerate(options.scales):
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
             home = Path(name)
@@ -109,7 +111,8 @@ def _alone(side: str, home: Path, options: argparse.Namespace) -> Measured:
     measured = _measure(line, options.limit, {"PYTHONPATH": str(PROJECT.parent)})
     if measured.note:
         return measured
-    return measured._replace(seconds=float((home / f"{side}_s").read_text()))
+    seconds, cpu_s = json.loads((home / f"{side}.json").read_text())
+    return measured._replace(seconds=seconds, cpu_s=cpu_s)
 
 
 def _measure(line: list[str], limit: float, environment: dict[str, str]) -> Measured:
@@ -130,12 +133,13 @@ def _measure(line: list[str], limit: float, environment: dict[str, str]) -> Meas
     note = ""
     if process.returncode:
         note = f"not in {limit:.0f} s" if wall > limit else (tail or ["killed"])[0]
-    return Measured(wall, usage.ru_maxrss / 2**20, note)
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20, note)
 
 
 def _line(events: int, dbt: Measured, sql: Measured, frame: Measured) -> str:
     def cells(side: Measured) -> str:
-        return f"{side.note or f'{side.seconds:.1f}'} | {side.peak_gb:.2f}"
+        seconds = side.note or f"{side.seconds:.1f}"
+        return f"{seconds} | {side.cpu_s:.1f} | {side.peak_gb:.2f}"
 
     def ratio(side: Measured) -> str:
         return "-" if side.note or frame.note else f"{frame.seconds / side.seconds:.1f}x"
@@ -158,12 +162,13 @@ def _work(side: str, home: Path, memory_gb: float) -> None:
     if side == "pandas":
         size = int(memory_gb * 2**30)
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     if side == "pandas":
         pandas_features(home / "raw" / "merges").to_parquet(home / "pandas.parquet")
     else:
         _compiled_sql(home)
-    (home / f"{side}_s").write_text(str(time.perf_counter() - began))
+    spent = [time.perf_counter() - began, time.process_time() - cpu]
+    (home / f"{side}.json").write_text(json.dumps(spent))
 
 
 def _compiled_sql(home: Path) -> None:

@@ -84,10 +84,12 @@ def run(
 @app.command()
 def status(product: MaybeProduct = None) -> None:
     """Products, what serves, and what the gate last said."""
-    from orchestration.console import status_table
+    from orchestration.console import product_table, status_table
 
     with plain_errors():
-        out.print(status_table(_chosen(product), _settings()))
+        chosen = _chosen(product)
+        show = product_table(chosen[0], _settings()) if product else None
+        out.print(show or status_table(chosen, _settings()))
 
 
 @app.command()

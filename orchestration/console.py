@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -31,39 +32,52 @@ def interval(estimate: Estimate) -> str:
 
 
 def status_table(products: Sequence[ModelProduct], settings: Settings) -> Table:
-    """One row per product: champion, figure, last decision, bento, address, report."""
-    home, deployer = settings.home_paths(), build_deployer(settings)
-    table = Table("product", "champion", "metric", "last decision", "service", "report")
+    """One short row per product."""
+    table = Table("product", "champion", "holdout", "last decision", "service")
     for product in products:
-        ledger = Ledger(home.ledger(product))
-        release, decision = ledger.current(), last_decision(ledger)
-        running = deployer.current(product)
-        figure = address = report = "-"
-        if release:
-            folder = home.evaluation(product, release.evaluation_id)
-            card = load_evaluation(folder / "evaluation.json").scorecards[release.candidate_id]
-            figure = f"{product.gate.metric}\n" + interval(
-                card.metrics["overall"][product.gate.metric]
-            )
-            report = str(folder / "report.html")
-        if running:
-            address = f"{running.bento}\n{running.url}"
-        table.add_row(
-            product.key,
-            f"{release.trial}\n{release.version}" if release else "none yet",
-            figure,
-            f"{decision.outcome}\n{decision.reason}" if decision else "never asked",
-            address,
-            report,
-        )
+        facts = _facts(product, settings)
+        champion = facts["champion"].replace(" ", "\n")
+        holdout = f"{facts['metric']}\n{facts['holdout']}"
+        table.add_row(product.key, champion, holdout, facts["decision"], facts["url"])
     return table
 
 
-def load_evaluation(path: object) -> Evaluation:
-    """An evaluation from its file."""
-    from pathlib import Path
+def product_table(product: ModelProduct, settings: Settings) -> Table:
+    """Everything a person asks first of one product, a line each."""
+    table = Table(title=product.key, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _facts(product, settings).items():
+        table.add_row(name, value)
+    return table
 
-    return Evaluation.model_validate_json(Path(str(path)).read_text(encoding="utf-8"))
+
+def _facts(product: ModelProduct, settings: Settings) -> dict[str, str]:
+    home = settings.home_paths()
+    ledger = Ledger(home.ledger(product))
+    release, decision = ledger.current(), last_decision(ledger)
+    running = build_deployer(settings).current(product)
+    facts = {
+        "champion": f"{release.trial} {release.version}" if release else "none yet",
+        "metric": product.gate.metric,
+        "holdout": "-",
+        "decision": decision.outcome if decision else "never asked",
+        "why": decision.reason if decision else "-",
+        "bento": running.bento if running else "-",
+        "url": running.url if running else "not running",
+        "report": "-",
+    }
+    if release:
+        folder = home.evaluation(product, release.evaluation_id)
+        card = load_evaluation(folder / "evaluation.json").scorecards[release.candidate_id]
+        facts["holdout"] = interval(card.metrics["overall"][product.gate.metric])
+        facts["report"] = str(folder / "report.html")
+    return facts
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """An evaluation from its file."""
+    return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def last_decision(ledger: Ledger) -> GateDecision | None:
@@ -129,13 +143,13 @@ def _snapshot(snapshot: Snapshot) -> str:
 
 
 def _evaluation(evaluation: Evaluation) -> RenderableType:
-    table = Table("trial", "candidate", "roc_auc", "average_precision", "f1", "brier", "")
-    for identity, card in evaluation.scorecards.items():
-        overall = card.metrics["overall"]
-        shown = [interval(overall[n]) for n in ("roc_auc", "average_precision", "f1", "brier")]
-        role = "challenger" if identity == evaluation.challenger else ""
-        role = "champion" if identity == evaluation.champion else role
-        table.add_row(card.trial, identity, *shown, role)
+    table = Table("metric", *(card.trial for card in evaluation.scorecards.values()))
+    roles = {evaluation.challenger: "challenger", evaluation.champion: "champion"}
+    table.add_row("candidate", *(identity for identity in evaluation.scorecards))
+    table.add_row("role", *(roles.get(identity, "-") for identity in evaluation.scorecards))
+    for name in ("roc_auc", "average_precision", "precision_at_80_recall", "f1", "brier"):
+        shown = [card.metrics["overall"].get(name) for card in evaluation.scorecards.values()]
+        table.add_row(name, *(interval(one) if one else "-" for one in shown))
     return table
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
 from models.registry import products
-from orchestration.console import plan_table, status_table
+from orchestration.console import plan_table, product_table
 from orchestration.definitions import defs
 from orchestration.resources import build_deployer
 from orchestration.running import execute, instance, stale
@@ -38,7 +38,8 @@ def run_demo(settings: Settings, out: Console) -> int:
                 out.print("[red]the run failed; the messages above say at which step[/red]")
                 return 1
         served = [_ask(product, settings, out) for product in products()]
-        out.print(status_table(products(), settings))
+        for product in products():
+            out.print(product_table(product, settings))
     finally:
         for product in products():
             deployer.stop(product)

@@ -27,6 +27,7 @@ from stores.listener import open_port, take_over
 from stores.service_process import StartError
 
 _LOCK_SECONDS = 300.0
+_GRACE_SECONDS = 5.0
 _KEPT_LOGS = 5
 
 
@@ -218,7 +219,7 @@ class Deployer:
         )
 
     def _end(self, product: ModelProduct, folder: Path) -> None:
-        service_process.stop(folder, product.serving.timeout_s + 5.0)
+        service_process.stop(folder, product.serving.timeout_s + _GRACE_SECONDS)
 
     def _clean(self, product: ModelProduct) -> ServiceRecord | None:
         """The current service, after ending what a crashed roll-out left behind."""

@@ -25,16 +25,17 @@ from pathlib import Path
 
 #: Descriptor at which the master finds its listening socket, the first free one as in systemd.
 FD = 3
+_BACKLOG = 2048
 _DOOR_SECONDS = 5.0
 _PORT_SECONDS = 3.0
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """A bound socket; 0 lets the machine choose the port.
+    """A listening socket; 0 lets the machine choose the port.
 
-    It does not listen yet: connections are refused until the worker that was given it is ready.
-    A taken port is tried for three seconds: the last thread of a service that was just ended may
-    hold it a little longer than its process seems to live.
+    It listens at once: two sockets that are only bound could share a port. Early connections wait
+    for the worker. A taken port is tried for three seconds: the last thread of a service that was
+    just ended may hold it a little longer than its process seems to live.
 
     Raises:
         OSError: The port is taken.
@@ -45,6 +46,7 @@ def open_port(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
+            listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:

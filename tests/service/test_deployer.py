@@ -15,7 +15,7 @@ import pytest
 from models.contracts.api import GoldenSet
 from models.risk.sync_conflict.product import PRODUCT
 from stores import deployer as deployer_module
-from stores import service_process
+from stores import listener, service_process
 from stores.deployer import Deployer, RolloutError, ServiceRecord
 from stores.golden import MismatchError, replay
 from stores.listener import open_port, take_over
@@ -35,6 +35,9 @@ def home(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def deployer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Deployer:
     monkeypatch.setattr(service_process, "MASTER", "tests.service.stand_in")
+    monkeypatch.setattr(deployer_module, "_GRACE_SECONDS", 0.5)
+    for name in ("_DOOR_SECONDS", "_PORT_SECONDS"):
+        monkeypatch.setattr(listener, name, 0.3)
     return Deployer(home, home / "bentos", home / "key.pem")
 
 
@@ -162,20 +165,14 @@ def test_stop_frees_the_port_and_the_next_start_has_it_again(deployer: Deployer,
     assert deployer.roll_out(FAST, "x:v2", GOLDEN).url == url
 
 
-def test_a_port_that_someone_else_took_meanwhile_gives_another_url(
-    deployer: Deployer, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("stores.listener._PORT_SECONDS", 0.1)
+def test_a_port_that_someone_else_took_meanwhile_gives_another_url(deployer: Deployer):
     url = deployer.roll_out(FAST, "x:v1", GOLDEN).url
     deployer.stop(FAST)
     with open_port("127.0.0.1", int(url.rpartition(":")[2])):
         assert deployer.roll_out(FAST, "x:v1", GOLDEN).url != url
 
 
-def test_a_port_that_the_product_asks_for_is_used_or_named_as_taken(
-    deployer: Deployer, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("stores.listener._PORT_SECONDS", 0.1)
+def test_a_port_that_the_product_asks_for_is_used_or_named_as_taken(deployer: Deployer):
     with open_port("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         serving = FAST.serving.model_copy(update={"port": port})
@@ -267,8 +264,10 @@ def test_replay_shows_a_refusal_and_a_dead_service(monkeypatch: pytest.MonkeyPat
     with pytest.raises(MismatchError, match="answered 400: why not"):
         replay("http://service", GOLDEN)
     monkeypatch.undo()
-    with open_port("127.0.0.1", 0) as closed, pytest.raises(MismatchError, match="ConnectError"):
-        replay(f"http://127.0.0.1:{closed.getsockname()[1]}", GOLDEN)
+    with open_port("127.0.0.1", 0) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(MismatchError, match="ConnectError"):
+        replay(f"http://127.0.0.1:{port}", GOLDEN)
 
 
 def test_replay_refuses_nan(monkeypatch: pytest.MonkeyPatch):

@@ -1,12 +1,13 @@
-"""Scorecards, the choice of the challenger, and robustness to disturbed inputs."""
+"""Scorecards, comparisons, guardrail tests, the choice of the challenger, and robustness."""
 
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import norm
 
-from models.contracts.product import Column
+from models.contracts.product import Column, Guardrail
 from models.contracts.results import Candidate, Scorecard
-from models.core import bootstrap, evaluation, metrics, significance
+from models.core import bootstrap, evaluation, metrics, significance, slices
 
 
 def holdout(n=600, seed=0):
@@ -88,6 +89,74 @@ def test_a_scorecard_refuses_bad_rows():
         score(rows, scores[:-1])
     with pytest.raises(ValueError, match=r"within \[0, 1\]"):
         score(rows, scores + 1)
+
+
+def two_models(n=900, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = (generator.random(n) < 0.3).astype(float)
+    shared, own = generator.standard_normal((2, n))
+    new, old = shared + 2.0 * labels - 1.5, 0.9 * shared + 0.4 * own + 1.7 * labels - 1.5
+    return slices.Scores(labels, expit(new), expit(old), (0.5, 0.4))
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "accuracy", "brier"])
+def test_a_comparison_states_the_standard_error_of_its_own_test(name):
+    rows = two_models()
+    drawn = slices.replicate([name], rows, "overall", 500, 0)
+    found = evaluation.compare(name, rows, drawn)
+    assert found.champion.value == metrics.compute(name, rows.labels, rows.champion, 0.4)
+    champion_error = metrics.error(name, found.champion.value)
+    first = found.tests[0]
+    if name == "accuracy":
+        disagreements = first.detail["only_a_right"] + first.detail["only_b_right"]
+        wrong = [(s >= t) != rows.labels for s, t in zip(rows[1:3], rows.thresholds, strict=True)]
+        assert disagreements == (wrong[0] != wrong[1]).sum()
+        assert found.se == pytest.approx(np.sqrt(disagreements) / 900 / champion_error)
+    else:
+        gain = metrics.error(name, found.champion.value) - metrics.error(
+            name, found.challenger.value
+        )
+        assert found.se == pytest.approx(gain / first.statistic / champion_error)
+    assert evaluation.compare(name, rows._replace(champion=None), drawn).effect is None
+
+
+def test_a_guardrail_tests_the_excess_over_its_tolerance():
+    rows = two_models()._replace(thresholds=(0.5, 0.5))
+    worse = slices.Scores(rows.labels, rows.champion, rows.challenger, (0.5, 0.5))
+    drawn = slices.replicate(["brier"], worse, "overall", 800, 0)
+    new, old = (metrics.compute("brier", worse.labels, scores) for scores in worse[1:3])
+    p_values = []
+    for tolerated in (0.0, 0.1, 1.0):
+        guardrail = Guardrail(metric="brier", max_loss=tolerated)
+        found = slices.harm(guardrail, "overall", worse, drawn)
+        assert found.relative_loss == pytest.approx(new / old - 1)
+        noise = drawn.challenger["brier"] - (1 + tolerated) * drawn.champion["brier"]
+        expected = norm.sf((new - (1 + tolerated) * old) / noise.std(ddof=1))
+        assert found.p_value == pytest.approx(expected, rel=1e-6)
+        p_values.append(found.p_value)
+    assert p_values[0] < 0.05 < p_values[2]
+
+
+def test_guardrails_are_one_family():
+    guardrail = Guardrail(metric="roc_auc", floor=0.5)
+    family = [
+        slices.Harm(guardrail, f"tenant={i}", 0.8, 0.9, 1.0, p_value, i != 3)
+        for i, p_value in enumerate([0.01, 0.04, 0.02, 0.0001])
+    ]
+    results = slices.judge_harms(family, 0.05)
+    assert [result.adjusted_p for result in results] == [
+        pytest.approx(0.03),
+        pytest.approx(0.04),
+        pytest.approx(0.04),
+        None,
+    ]
+    assert [result.status for result in results] == [*["violated"] * 3, "too_few_rows"]
+    assert [result.status for result in slices.judge_harms(family, 0.035)] == [
+        "violated",
+        "passed",
+        "passed",
+        "too_few_rows",
+    ]
 
 
 def candidate(trial, **cv):

@@ -190,7 +190,6 @@ def test_one_harmed_tenant_is_named_and_small_tenants_are_reported():
     statuses = [found[tenant].status for tenant in ("acme", "globex", "initech", "tiny")]
     assert statuses == ["passed", "violated", "passed", "too_few_rows"]
     assert found["tiny"].adjusted_p is None
-    assert found["globex"].adjusted_p == pytest.approx(3 * found["globex"].p_value)
 
 
 def test_a_guardrail_floor_binds_without_a_champion():

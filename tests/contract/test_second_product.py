@@ -1,0 +1,163 @@
+"""Show 9: a product added by the guide is picked up by everything, and no other file changes.
+
+The project is copied, ``docs/add-a-model.md`` is followed there to the letter (its own code blocks
+are written), and its steps run in that copy. Slow (about a minute): it fits, packs and serves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.dbt_manifest import load_manifest
+from stores.files import sha256
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "add-a-model.md"
+COPIED = ("models", "assets", "stores", "orchestration", "bentos", "dbt_project", "tests")
+OLD, NEW = "risk/sync_conflict", "risk/quick_conflict"
+STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento", "service")
+#: "`path`" alone on a line, then a fenced block: a file of the guide.
+BLOCK = re.compile(r"^`(models/\S+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def digests(tree: Path) -> dict[str, str]:
+    """Every file but caches and what dbt generates."""
+    files = (path for path in tree.rglob("*") if path.is_file())
+    parts = {"__pycache__", "target", "logs"}
+    return {str(f.relative_to(tree)): sha256(f) for f in files if not parts & set(f.parts)}
+
+
+def run_here(tree: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A Python command in the copy, whose packages come first on the path."""
+    given = {k: v for k, v in os.environ.items() if not k.startswith(("ASSAY_", "DAGSTER_"))}
+    given |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tree, env=given, capture_output=True, text=True,
+        check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, with dbt's manifest as it is now."""
+    load_manifest()
+    made = tmp_path_factory.mktemp("project")
+    skip = shutil.ignore_patterns("__pycache__", "logs", ".user.yml")
+    for name in COPIED:
+        shutil.copytree(ROOT / name, made / name, ignore=skip)
+    shutil.copy2(ROOT / "pyproject.toml", made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def changed(tree: Path) -> set[str]:
+    """The guide's steps 1 to 4; what they changed in the tree."""
+    before = digests(tree)
+    shutil.copytree(tree / "models" / OLD, tree / "models" / NEW)
+    for path, text in BLOCK.findall(GUIDE.read_text(encoding="utf-8")):
+        (tree / path).write_text(text, encoding="utf-8")
+    after = digests(tree)
+    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+
+
+@pytest.fixture(scope="module")
+def told(
+    tree: Path, changed: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The chain of the new product, walked in the copy."""
+    home = tmp_path_factory.mktemp("home")
+    done = run_here(tree, "-m", "tests.contract.walk", NEW, str(home))
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_guide_gives_every_file_of_the_folder():
+    found = [path for path, _ in BLOCK.findall(GUIDE.read_text(encoding="utf-8"))]
+    names = ("learner.py", "product.py", "CARD.md")
+    assert found == [f"models/{NEW}/{name}" for name in names]
+
+
+def test_only_the_new_folder_changed(changed: set[str]):
+    files = {f"models/{NEW}/{n}" for n in ("__init__.py", "product.py", "learner.py", "CARD.md")}
+    assert changed == files
+
+
+def test_it_is_discovered(tree: Path, told: dict[str, Any]):
+    assert told["tree"] == str(tree), "another copy of the project answered"
+    assert told["products"] == sorted([NEW, OLD])
+
+
+def test_the_chain_makes_its_assets(told: dict[str, Any]):
+    assert set(told["assets"]) == {f"{NEW}/{stage}" for stage in STAGES}
+    before = ["features/risk/merges", *(f"{NEW}/{stage}" for stage in STAGES)]
+    for stage, parent in zip(STAGES, before, strict=False):
+        asset = told["assets"][f"{NEW}/{stage}"]
+        assert asset["owners"] == ["team:sync"]
+        assert asset["group"] == "risk_quick_conflict"
+        tags = {"cadence": "weekly", "contract": "row_scores", "stage": stage}
+        assert asset["tags"] == tags
+        assert asset["parents"] == [parent]
+    assert told["assets"][f"{NEW}/promotion"]["checks"] == ["gate"]
+    assert told["assets"][f"{NEW}/service"]["checks"] == ["golden"]
+    assert "target_leak" in told["assets"][f"{NEW}/dataset"]["checks"]
+
+
+def test_the_graph_only_grew_by_them(told: dict[str, Any]):
+    from orchestration.definitions import defs
+    from tests.graph.snapshot import render
+
+    lines = difflib.ndiff(render(defs()).splitlines(), told["graph"].splitlines())
+    differences = [line for line in lines if line[0] in "+-"]
+    assert not [line for line in differences if line.startswith("-")]
+    assets = [line for line in differences if line.startswith("+ asset")]
+    assert len(assets) == len(STAGES)
+    assert all(line.startswith(f"+ asset {NEW}/") for line in assets)
+    assert not [line for line in differences if line.startswith(("+ job", "+ schedule"))]
+
+
+def test_every_stage_ran_and_the_gate_let_its_first_champion_through(told: dict[str, Any]):
+    ran = told["ran"]
+    assert ran["failed"] == {}
+    assert ran["success"]
+    assert ran["materialized"] == [f"{NEW}/{stage}" for stage in STAGES]
+    assert {"gate", "golden", "schema", "target_leak"} <= set(ran["passed"])
+    assert told["ledger"] == ["decision", "release", "rollout"]
+    assert told["asked"]["release"]["product"] == NEW
+
+
+def test_its_bento_serves_and_answers_as_the_model_did_offline(told: dict[str, Any]):
+    asked = told["asked"]
+    assert asked["bento"] == f"risk_quick_conflict:{asked['release']['version']}"
+    assert asked["health"]["product"] == NEW
+    assert asked["health"]["candidate_id"] == asked["release"]["candidate_id"]
+    assert asked["status"] == 200
+    assert len(asked["answered"]) > 10
+    assert asked["answered"] == pytest.approx(asked["expected"], abs=1e-6)
+    assert "/predict" in asked["paths"]
+    assert told["stopped"], "it was not running any more"
+
+
+def test_the_contract_tests_take_it_up(tree: Path, changed: set[str]):
+    command = ("-m", "pytest", "tests/contract", "-k", NEW, "-q", "-p", "no:cacheprovider")
+    last = run_here(tree, *command).stdout.splitlines()[-1]
+    ran = re.match(r"(\d+) passed, (\d+) deselected", last)
+    assert ran, last
+    assert int(ran[1]) > 20
+
+
+def test_nothing_else_changed_while_it_ran(tree: Path, changed: set[str], told: dict[str, Any]):
+    for path, digest in digests(ROOT / "models").items():
+        assert sha256(tree / "models" / path) == digest, path
+    assert told["products"]
