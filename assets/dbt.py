@@ -8,7 +8,7 @@ Knows nothing of products.
 import hashlib
 import json
 import subprocess
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,7 @@ def build_dbt_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     def dbt(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Any]:
         """Build and test the selected models."""
         chosen = [model for model in models if model.key in context.selected_asset_keys]
-        for model in chosen:
-            home.table(model.key.to_user_string()).parent.mkdir(parents=True, exist_ok=True)
-        results = run_build(home, [model.name for model in chosen], context.log.info)
+        results = run_build(home, chosen, context.log.info)
         healthy = yield from _checks(chosen, guards, results, context.selected_asset_check_keys)
         for model in healthy:
             seconds = float(results[model.unique_id]["execution_time"])
@@ -58,7 +56,9 @@ def build_dbt_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     return dbt
 
 
-def run_build(home: Home, names: list[str], say: Any = print) -> dict[str, dict[str, Any]]:
+def run_build(
+    home: Home, models: Sequence[Node], say: Callable[[str], object]
+) -> dict[str, dict[str, Any]]:
     """``dbt build`` of these models with their tests.
 
     Returns:
@@ -67,13 +67,15 @@ def run_build(home: Home, names: list[str], say: Any = print) -> dict[str, dict[
     Raises:
         DbtError: dbt ended before it had results (e.g. the warehouse is locked).
     """
+    for model in models:
+        home.table(model.key.to_user_string()).parent.mkdir(parents=True, exist_ok=True)
     target = home.root / "dbt"
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
     line, environment = command(
         "build",
         "--select",
-        *names,
+        *(model.name for model in models),
         "--target-path",
         str(target),
         "--log-path",
@@ -110,6 +112,17 @@ def passed(home: Home, key: str) -> Passed | None:
     record = _record(home, key)
     text = record.read_text(encoding="utf-8") if record.exists() else None
     return Passed.model_validate_json(text) if text else None
+
+
+def write_passed(home: Home, model: Node, models: Sequence[Node]) -> Passed | None:
+    """Record that a table's tests passed on the file as it is; None when it leaves no file."""
+    key = model.key.to_user_string()
+    file = home.table(key)
+    if not file.exists():
+        return None
+    record = Passed(sha256=sha256(file), definition=_definition(model, models))
+    write_atomic(_record(home, key), record.model_dump_json())
+    return record
 
 
 def _record(home: Home, key: str) -> Path:
@@ -172,14 +185,12 @@ def _materialization(
     model: Node, models: Sequence[Node], seconds: float, home: Home
 ) -> dg.MaterializeResult[None]:
     metadata: dict[str, Any] = {"seconds": seconds}
-    key = model.key.to_user_string()
-    file = home.table(key)
-    if not file.exists():
+    record = write_passed(home, model, models)
+    if record is None:
         return dg.MaterializeResult(asset_key=model.key, metadata=metadata)
     import pyarrow.parquet as pq
 
-    record = Passed(sha256=sha256(file), definition=_definition(model, models))
-    write_atomic(_record(home, key), record.model_dump_json())
+    file = home.table(model.key.to_user_string())
     metadata |= {
         "dagster/row_count": pq.read_metadata(file).num_rows,
         "path": dg.MetadataValue.path(str(file)),

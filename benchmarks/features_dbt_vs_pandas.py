@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 FEATURES = "features/risk/merges.parquet"
+SIDES = ("dbt run", "SQL", "pandas")
 
 
 class Measured(NamedTuple):
@@ -45,8 +46,8 @@ def main() -> None:
     if options.work:
         _work(options.work, options.home, options.memory_gb)
         return
-    columns = ["events", *(f"{side} {unit}" for side in ("dbt run", "SQL", "pandas")
-                           for unit in ("s", "CPU s", "GB")), "pandas/dbt", "pandas/SQL"]  # fmt: skip
+    measured = [f"{side} {unit}" for side in SIDES for unit in ("s", "CPU s", "GB")]
+    columns = ["events", *measured, "pandas/dbt", "pandas/SQL"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for number, scale in enumerate(options.scales):
         with tempfile.TemporaryDirectory(dir=options.folder) as name:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from pydantic import ValidationError
+
 #: BentoML opens five spans per request, a third of its time, also when nothing exports them. Who
 #: wants traces sets ``services: <slug>: tracing: {excluded_urls: "", ...}`` in ``BENTOML_CONFIG``.
 TRACING: dict[str, Any] = {"excluded_urls": ".*"}
@@ -27,8 +29,6 @@ def _is_no_success(record: logging.LogRecord) -> bool:
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """A refused request is no error of ours: one line without traceback, not twenty."""
-    from pydantic import ValidationError
-
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, ValidationError):
         record.levelno, record.levelname = logging.INFO, "INFO"

@@ -68,8 +68,14 @@ class Runtime:
 
         Returns:
             One prediction per row, in order.
+
+        Raises:
+            ArithmeticError: The model gave something else than probabilities: a fault of ours,
+                which must not look like one of the request.
         """
         scores = self.predictor.predict(to_matrix(self.product, rows)).tolist()
+        if not all(0.0 <= score <= 1.0 for score in scores):
+            raise ArithmeticError(f"{self.version} gave {scores}, not probabilities")
         return PredictResponse(predictions=[self._prediction(score) for score in scores])
 
     def _prediction(self, probability: float) -> Prediction:

@@ -1,6 +1,7 @@
 """The admin HTTP service: versions, best, performance, rollback. Loopback only, with a token.
 
-A thin face of ``operations``; the token lies in ``<home>/keys/admin-token``.
+A thin face of ``operations``; the token lies in ``<home>/keys/admin-token``. The pages of the
+evaluations are handed out without it: they are what the links in the UI point to.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from models.core.regression import judge_regression
 from models.registry import ProductError, get
@@ -67,6 +69,7 @@ def token(home: Path) -> str:
 
 def build_app(settings: Settings) -> Starlette:
     """The ASGI application; every route answers JSON, and errors say what to do."""
+    pages = settings.home_paths().root / "evaluations"
     expected = f"Bearer {token(settings.home_paths().root)}"
 
     def route(path: str, method: str, act: Callable[[Settings, Any], Answer]) -> Route:
@@ -86,6 +89,7 @@ def build_app(settings: Settings) -> Starlette:
             route("/models/rollback", "POST", rollback),
             route("/models/performance", "POST", performance),
             route("/models/auto-rollback", "POST", auto_rollback),
+            Mount("/evaluations", StaticFiles(directory=pages, check_dir=False)),
         ]
     )
 

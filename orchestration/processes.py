@@ -17,10 +17,11 @@ from models.registry import products
 from orchestration.resources import build_deployer
 from orchestration.running import instance
 from orchestration.settings import Settings
+from stores.home import ADMIN_PORT
 from stores.ledger import Ledger
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
-DAGSTER_PORT, ADMIN_PORT, MLFLOW_PORT = 3000, 3900, 5000
+DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
 STOP_SECONDS = 15
 
 

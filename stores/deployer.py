@@ -133,6 +133,9 @@ class Deployer:
 
         Returns:
             Whether there was anything to stop.
+
+        Raises:
+            RolloutError: A roll-out of the product goes on.
         """
         with self._alone(product):
             found = service_process.marked(self._runs(product))

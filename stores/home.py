@@ -13,6 +13,9 @@ from typing import Literal
 from models.contracts.product import ModelProduct
 from stores.files import write_atomic
 
+#: The admin service hands out evaluation pages here: a browser opens no file from a web page.
+ADMIN_PORT = 3900
+
 Stage = Literal["dataset", "candidates", "evaluation"]
 
 
@@ -65,6 +68,10 @@ class Home:
     def evaluation(self, product: ModelProduct, evaluation_id: str) -> Path:
         """Folder of one evaluation."""
         return self.root / "evaluations" / product.slug / evaluation_id
+
+    def page_url(self, product: ModelProduct, evaluation_id: str, name: str) -> str:
+        """Address of an evaluation's page while `assay up` runs."""
+        return f"http://127.0.0.1:{ADMIN_PORT}/evaluations/{product.slug}/{evaluation_id}/{name}"
 
     def latest(self, product: ModelProduct, stage: Stage) -> str | None:
         """Id of what the stage last finished; None before its first success."""

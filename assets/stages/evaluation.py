@@ -231,8 +231,13 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
                 "slices": table(
                     tables.slices_table(found.scorecards[found.challenger], champion, metric)
                 ),
-                "report": dg.MetadataValue.url((folder / "report.html").as_uri()),
-                "evidently": dg.MetadataValue.url((folder / "evidently.html").as_uri()),
+                "report": dg.MetadataValue.url(
+                    home.page_url(product, found.evaluation_id, "report.html")
+                ),
+                "evidently": dg.MetadataValue.url(
+                    home.page_url(product, found.evaluation_id, "evidently.html")
+                ),
+                "path": dg.MetadataValue.path(str(folder)),
                 "plots": picture(
                     forest.slices(found.scorecards[found.challenger], champion, metric, dpi=60),
                     "slices",

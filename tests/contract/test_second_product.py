@@ -13,8 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,6 +27,7 @@ GUIDE = ROOT / "docs" / "add-a-model.md"
 COPIED = ("models", "assets", "stores", "orchestration", "bentos", "dbt_project", "tests")
 OLD, NEW = "risk/sync_conflict", "risk/quick_conflict"
 STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento", "service")
+FILES = ("__init__.py", "learner.py", "product.py", "CARD.md")
 #: "`path`" alone on a line, then a fenced block: a file of the guide.
 BLOCK = re.compile(r"^`(models/\S+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -62,36 +64,55 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def changed(tree: Path) -> set[str]:
+def start(tree: Path) -> dict[str, str]:
+    """The copy before anything was done to it."""
+    return digests(tree)
+
+
+@pytest.fixture(scope="module")
+def changed(tree: Path, start: dict[str, str]) -> set[str]:
     """The guide's steps 1 to 4; what they changed in the tree."""
-    before = digests(tree)
     shutil.copytree(tree / "models" / OLD, tree / "models" / NEW)
     for path, text in BLOCK.findall(GUIDE.read_text(encoding="utf-8")):
         (tree / path).write_text(text, encoding="utf-8")
     after = digests(tree)
-    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    return {path for path in start.keys() | after.keys() if start.get(path) != after.get(path)}
+
+
+class Steps(NamedTuple):
+    """The guide's step 6 in the copy."""
+
+    #: What `tests.contract.walk` printed.
+    told: dict[str, Any]
+    #: Last line of `pytest tests/contract -k PRODUCT`.
+    summary: str
 
 
 @pytest.fixture(scope="module")
-def told(
-    tree: Path, changed: set[str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """The chain of the new product, walked in the copy."""
-    home = tmp_path_factory.mktemp("home")
-    done = run_here(tree, "-m", "tests.contract.walk", NEW, str(home))
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def steps(tree: Path, changed: set[str], tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    """The chain walked and the contract tests run, at the same time."""
+    home = str(tmp_path_factory.mktemp("home"))
+    test = ("-m", "pytest", "tests/contract", "-k", NEW, "-q", "-p", "no:cacheprovider")
+    with ThreadPoolExecutor(2) as pool:
+        walked = pool.submit(run_here, tree, "-m", "tests.contract.walk", NEW, home)
+        tested = pool.submit(run_here, tree, *test)
+        last = [done.result().stdout.splitlines()[-1] for done in (walked, tested)]
+    return Steps(json.loads(last[0]), last[1])
+
+
+@pytest.fixture(scope="module")
+def told(steps: Steps) -> dict[str, Any]:
+    """What the walk through the chain saw."""
+    return steps.told
 
 
 def test_the_guide_gives_every_file_of_the_folder():
     found = [path for path, _ in BLOCK.findall(GUIDE.read_text(encoding="utf-8"))]
-    names = ("learner.py", "product.py", "CARD.md")
-    assert found == [f"models/{NEW}/{name}" for name in names]
+    assert found == [f"models/{NEW}/{name}" for name in FILES[1:]]
 
 
 def test_only_the_new_folder_changed(changed: set[str]):
-    files = {f"models/{NEW}/{n}" for n in ("__init__.py", "product.py", "learner.py", "CARD.md")}
-    assert changed == files
+    assert changed == {f"models/{NEW}/{name}" for name in FILES}
 
 
 def test_it_is_discovered(tree: Path, told: dict[str, Any]):
@@ -149,15 +170,19 @@ def test_its_bento_serves_and_answers_as_the_model_did_offline(told: dict[str, A
     assert told["stopped"], "it was not running any more"
 
 
-def test_the_contract_tests_take_it_up(tree: Path, changed: set[str]):
-    command = ("-m", "pytest", "tests/contract", "-k", NEW, "-q", "-p", "no:cacheprovider")
-    last = run_here(tree, *command).stdout.splitlines()[-1]
-    ran = re.match(r"(\d+) passed, (\d+) deselected", last)
-    assert ran, last
+def test_assay_run_plans_it_with_all_it_reads_and_nothing_else(told: dict[str, Any]):
+    assert {f"{NEW}/{stage}" for stage in STAGES} < set(told["planned"])
+    assert {"raw/merges", "features/risk/merges"} < set(told["planned"])
+    assert not [key for key in told["planned"] if key.startswith(OLD)]
+
+
+def test_the_contract_tests_take_it_up(steps: Steps):
+    ran = re.match(r"(\d+) passed, (\d+) deselected", steps.summary)
+    assert ran, steps.summary
     assert int(ran[1]) > 20
 
 
-def test_nothing_else_changed_while_it_ran(tree: Path, changed: set[str], told: dict[str, Any]):
-    for path, digest in digests(ROOT / "models").items():
-        assert sha256(tree / "models" / path) == digest, path
-    assert told["products"]
+def test_no_step_needed_another_file(start: dict[str, str], tree: Path, steps: Steps):
+    after = digests(tree)
+    assert {path: after.get(path) for path in start} == start
+    assert {path for path in after if path not in start} == {f"models/{NEW}/{n}" for n in FILES}

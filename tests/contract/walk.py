@@ -22,6 +22,7 @@ from models.contracts.product import ModelProduct
 from models.registry import get, products
 from orchestration.definitions import defs
 from orchestration.resources import build_deployer
+from orchestration.running import instance, stale
 from orchestration.settings import Settings
 from stores.files import sha256, write_atomic
 from stores.home import Home
@@ -46,9 +47,9 @@ def write_features(product: ModelProduct, home: Home) -> None:
     write_atomic(path.with_suffix(".passed"), record.model_dump_json())
 
 
-def describe(definitions: dg.Definitions) -> dict[str, Any]:
-    """Keys, owners, tags and checks of the product's assets."""
-    graph = definitions.resolve_asset_graph()
+def describe(product: ModelProduct, location: dg.Definitions) -> dict[str, Any]:
+    """Keys, owners, tags and checks of the product's assets in the whole code location."""
+    graph = location.resolve_asset_graph()
     return {
         key.to_user_string(): {
             "owners": list(graph.get(key).owners),
@@ -58,6 +59,7 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             "checks": sorted(check.name for check in graph.get_check_keys_for_assets({key})),
         }
         for key in graph.materializable_asset_keys
+        if key.path[:-1] == product.key.split("/")
     }
 
 
@@ -81,6 +83,11 @@ def run_chain(definitions: dg.Definitions, settings: Settings) -> dict[str, Any]
         "materialized": [key.to_user_string() for key in made if key],
         "failed": {c.check_name: c.description for c in checks if not c.passed},
         "passed": [c.check_name for c in checks if c.passed],
+        "seconds": {
+            e.step_key: round(e.step_success_data.duration_ms / 1e3, 1)
+            for e in result.all_events
+            if e.is_step_success
+        },
     }
 
 
@@ -106,24 +113,33 @@ def ask(product: ModelProduct, settings: Settings) -> dict[str, Any]:
     }
 
 
+def planned(product: ModelProduct, location: dg.Definitions, settings: Settings) -> list[str]:
+    """What ``assay run PRODUCT`` would run on a fresh Dagster instance."""
+    with instance(settings) as found:
+        reasons = stale(location, found, settings, product.key)
+    return [key.to_user_string() for key in reasons]
+
+
 def walk(key: str, home: Path) -> dict[str, Any]:
     """All of it; the service is stopped whatever happens."""
     settings = Settings(home=home, origin="generator", mirror=None, mlflow_uri=None)
     product = get(key)
-    definitions = build_product(product)
     write_features(product, settings.home_paths())
     try:
-        told = {"ran": run_chain(definitions, settings), "asked": ask(product, settings)}
+        ran = run_chain(build_product(product), settings)
+        asked = ask(product, settings)
     finally:
         stopped = build_deployer(settings).stop(product)
-    decision = Ledger(settings.home_paths().ledger(product)).entries()
+    location = defs()
     return {
-        **told,
+        "ran": ran,
+        "asked": asked,
         "stopped": stopped,
         "products": [product.key for product in products()],
-        "assets": describe(definitions),
-        "ledger": [entry.kind for entry in decision],
-        "graph": render(defs()),
+        "assets": describe(product, location),
+        "planned": planned(product, location, settings),
+        "ledger": [e.kind for e in Ledger(settings.home_paths().ledger(product)).entries()],
+        "graph": render(location),
         "tree": str(Path(sys.modules["models"].__file__ or "").parents[1]),
     }
 

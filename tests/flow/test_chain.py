@@ -40,7 +40,7 @@ def test_every_digest_of_the_record_is_that_of_the_file(base: Place) -> None:
     assert snapshot.files == {name: sha256(folder / name) for name in snapshot.files}
     assert set(snapshot.files) == {"train.parquet", "gap.parquet", "holdout.parquet"}
     assert snapshot.rows == snapshot.train_rows + snapshot.gap_rows + snapshot.holdout_rows
-    public_key = base.home.keys / "signing-public.pem"
+    public_key = base.home.keys / "signing.pub.pem"
     for candidate in base.candidates().candidates:
         folder = base.home.candidate(base.product, candidate)
         assert verify(folder, public_key).candidate_id == candidate

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bentos.guard import MAX_BODY_BYTES
-from models.contracts.api import PredictResponse
+from models.contracts.api import EXACT_INT, PredictResponse
 from models.risk.sync_conflict.product import PRODUCT
 from stores.golden import replay
 from tests.service.site import Built
@@ -130,6 +130,15 @@ def test_the_request_id_comes_back(client: httpx.Client, row: Row):
     for content in (json.dumps({"rows": [row]}), "{}"):
         answer = client.post("/predict", content=content, headers=JSON | {"x-request-id": "my-7"})
         assert answer.headers["x-request-id"] == "my-7"
+
+
+def test_the_largest_numbers_a_column_allows_are_answered(client: httpx.Client, row: Row):
+    low, high = dict(row), dict(row)
+    for column in PRODUCT.data.columns:
+        number, far = (int, EXACT_INT) if column.kind == "int" else (float, 1e308)
+        high[column.name] = number(far if column.maximum is None else column.maximum)
+        low[column.name] = number(-far if column.minimum is None else column.minimum)
+    assert send(client, low, high, row).status_code == 200
 
 
 # ---- what is refused

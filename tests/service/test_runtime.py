@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -38,6 +39,15 @@ def test_a_loaded_model_answers_as_its_predictor(first: Built, key: Path):
     assert {a.model_version for a in answers} == {"v1"}
     assert len({UUID(a.prediction_id) for a in answers}) == len(rows)
     assert {a.risk_level for a in answers} == {"low", "medium", "high"}
+
+
+def test_a_model_that_gives_no_probability_is_our_fault_not_the_request_s(first: Built, key: Path):
+    loaded = runtime.load(PRODUCT, first.folder, "v1")
+    rows = request_model(PRODUCT).model_validate({"rows": list(first.golden.rows[:2])}).rows
+    for bad in (np.nan, 1.5, -0.1, np.inf):
+        broken = types.SimpleNamespace(predict=lambda _, bad=bad: np.array([0.5, bad]))
+        with pytest.raises(ArithmeticError, match="not probabilities"):
+            replace(loaded, predictor=broken).answer(rows)
 
 
 def test_unknown_tenants_are_named_by_position(first: Built, key: Path):

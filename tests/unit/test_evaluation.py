@@ -104,7 +104,8 @@ def test_a_comparison_states_the_standard_error_of_its_own_test(name):
     rows = two_models()
     drawn = slices.replicate([name], rows, "overall", 500, 0)
     found = evaluation.compare(name, rows, drawn)
-    assert found.champion.value == metrics.compute(name, rows.labels, rows.champion, 0.4)
+    expected = metrics.compute(name, rows.labels, rows.champion, 0.4)
+    assert found.champion.value == pytest.approx(expected)
     champion_error = metrics.error(name, found.champion.value)
     first = found.tests[0]
     if name == "accuracy":
