@@ -6,13 +6,18 @@ re-runs that product only. Knows nothing of data.
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterator
+import re
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+#: An import statement; a regular expression, because parsing 80 files costs 0.2 s at every start.
+IMPORT = re.compile(
+    r"^[ \t]*(?:from (?P<module>[\w.]+) import (?P<names>\([^)]*\)|[^\n]+)"
+    r"|import (?P<plain>[\w., ]+))",
+    re.MULTILINE,
+)
 PACKAGES = ("models", "assets", "stores", "bentos")
 
 
@@ -58,13 +63,12 @@ def _file(module: str, root: Path) -> Path | None:
 
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
-    return tuple(_walk(ast.parse(path.read_text(encoding="utf-8"))))
-
-
-def _walk(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    """Modules a file may import; a match inside a text only makes the version stricter."""
+    found = []
+    for match in IMPORT.finditer(path.read_text(encoding="utf-8")):
+        if match["plain"]:
+            found += [name.split()[0] for name in match["plain"].split(",")]
+        else:
+            names = re.findall(r"(\w+)(?:\s+as\s+\w+)?", match["names"])
+            found += [match["module"], *(f"{match['module']}.{name}" for name in names)]
+    return tuple(found)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from models.contracts.learner import Learner
 from models.contracts.product import ModelProduct
+
+if TYPE_CHECKING:
+    from models.contracts.learner import Learner
 
 ROOT = Path(__file__).parent
 
@@ -73,8 +76,8 @@ def load_learner(product: ModelProduct) -> Learner:
     """
     module_name, _, attribute = product.learner.partition(":")
     module = importlib.import_module(module_name)
-    try:
-        learner: Learner = getattr(module, attribute)()
-    except AttributeError as error:
-        raise ProductError(f"{product.key}: {product.learner} does not exist") from error
+    make = getattr(module, attribute, None)
+    if make is None:
+        raise ProductError(f"{product.key}: {product.learner} does not exist")
+    learner: Learner = make()
     return learner

@@ -22,7 +22,7 @@ from models.contracts.product import (
 )
 from models.contracts.results import CheckResult, Snapshot
 from models.core.checks import CHECKS
-from stores.files import settle, sha256, unnamed_folder
+from stores.files import settle, sha256, unnamed_folder, write_atomic
 from stores.home import Home, MissingError
 from stores.origin import Origin
 
@@ -134,6 +134,9 @@ def _freeze(
         )
         (aside / "manifest.json").write_text(snapshot.model_dump_json(indent=1))
         settle(aside, home.dataset(product, snapshot.snapshot_id))
+    # Other SQL may give the same rows: the next snapshot is compared with what makes them now.
+    manifest = home.dataset(product, snapshot.snapshot_id) / "manifest.json"
+    write_atomic(manifest, snapshot.model_dump_json(indent=1))
     return snapshot
 
 

@@ -22,6 +22,7 @@ from assets.stages.common import (
     stage_key,
     table,
 )
+from assets.stages.comparisons import folds_table, tenants_table
 from assets.stages.pages import write_pages
 from models.contracts.api import GoldenSet, to_rows
 from models.contracts.product import EVENT_ID, JUDGED, LABEL, TENANT, ModelProduct
@@ -231,6 +232,8 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
                 "slices": table(
                     tables.slices_table(found.scorecards[found.challenger], champion, metric)
                 ),
+                "over folds": table(folds_table(product, snapshot, manifests)),
+                "over tenants": table(tenants_table(product, cards)),
                 "report": dg.MetadataValue.url(
                     home.page_url(product, found.evaluation_id, "report.html")
                 ),

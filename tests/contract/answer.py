@@ -43,4 +43,4 @@ async def ask(app: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = json.load(sys.stdin)
-    print(json.dumps(asyncio.run(ask(service(given).to_asgi(), given))))
+    sys.stdout.write(json.dumps(asyncio.run(ask(service(given).to_asgi(), given))))

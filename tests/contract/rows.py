@@ -96,7 +96,8 @@ def _labels(product: ModelProduct, inputs: Matrix, rng: np.random.Generator) -> 
     chosen = [names.index(name) for name in (read or names)[:_LAW_COLUMNS]]
     ranks = [rankdata(np.nan_to_num(inputs[:, c], nan=0.0)) / len(inputs) for c in chosen]
     law = np.mean(ranks, axis=0) + _NOISE * rng.normal(size=len(inputs)) / np.sqrt(12 * len(ranks))
-    return (law > np.quantile(law, 1 - _POSITIVE)).astype(np.float64)
+    labels: Vector = (law > np.quantile(law, 1 - _POSITIVE)).astype(np.float64)
+    return labels
 
 
 def _slices(product: ModelProduct) -> list[str]:

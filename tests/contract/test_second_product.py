@@ -21,6 +21,7 @@ import pytest
 
 from assets.dbt_manifest import load_manifest
 from stores.files import sha256
+from stores.service_process import marked, stop
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "add-a-model.md"
@@ -91,12 +92,16 @@ class Steps(NamedTuple):
 @pytest.fixture(scope="module")
 def steps(tree: Path, changed: set[str], tmp_path_factory: pytest.TempPathFactory) -> Steps:
     """The chain walked and the contract tests run, at the same time."""
-    home = str(tmp_path_factory.mktemp("home"))
+    home = tmp_path_factory.mktemp("home")
+    walk = ("-m", "tests.contract.walk", NEW, str(home))
     test = ("-m", "pytest", "tests/contract", "-k", NEW, "-q", "-p", "no:cacheprovider")
-    with ThreadPoolExecutor(2) as pool:
-        walked = pool.submit(run_here, tree, "-m", "tests.contract.walk", NEW, home)
-        tested = pool.submit(run_here, tree, *test)
-        last = [done.result().stdout.splitlines()[-1] for done in (walked, tested)]
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(run_here, tree, *command) for command in (walk, test)]
+            last = [done.result().stdout.splitlines()[-1] for done in running]
+    finally:  # the walk stops its service; a killed walk cannot
+        for group in marked(home / "services" / NEW.replace("/", "_")).values():
+            stop(group, 0.0)
     return Steps(json.loads(last[0]), last[1])
 
 

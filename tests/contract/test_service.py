@@ -31,9 +31,7 @@ class Asked(NamedTuple):
 @pytest.fixture(scope="module")
 def asked(product: ModelProduct, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Asked:
     """The last trial in the service: a batch, a stranger's row, a row without its first column."""
-    sealed = seal(
-        fit(product, cheap(product.trials[-1])), tmp_path_factory.mktemp("served"), keys
-    )
+    sealed = seal(fit(product, cheap(product.trials[-1])), tmp_path_factory.mktemp("served"), keys)
     tenants = [TENANTS[number % len(TENANTS)] for number in range(COUNT)]
     rows = to_rows(product, draw(product, COUNT, seed=9), tenants)
     short = {name: value for name, value in rows[0].items() if name != "tenant"}

@@ -1,8 +1,8 @@
 """Walks one product's chain from its feature table to a request that is answered, then stops it.
 
-Run as ``python -m tests.contract.walk PRODUCT HOME`` in a process of its own: it belongs to the tree
-it is started in. Everything is real but dbt, whose table and record are written here, from generated
-rows. Prints what it saw as JSON; asserts nothing.
+Run as ``python -m tests.contract.walk PRODUCT HOME`` in a process of its own: it belongs to the
+tree it is started in. Everything is real but dbt, whose table and record are written here, from
+generated rows. Writes what it saw as JSON to stdout; asserts nothing.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ def describe(product: ModelProduct, location: dg.Definitions) -> dict[str, Any]:
     }
 
 
-def run_chain(definitions: dg.Definitions, settings: Settings) -> dict[str, Any]:
+def run_chain(product: ModelProduct, settings: Settings) -> dict[str, Any]:
     """One run of every stage, in this process."""
     deployer = build_deployer(settings)
+    chain: Any = build_product(product).assets
     result = dg.materialize(
-        list(definitions.assets or ()),
+        chain,
         resources={
             "home": settings.home_paths(),
             "origin": settings.data_origin(),
@@ -126,7 +127,7 @@ def walk(key: str, home: Path) -> dict[str, Any]:
     product = get(key)
     write_features(product, settings.home_paths())
     try:
-        ran = run_chain(build_product(product), settings)
+        ran = run_chain(product, settings)
         asked = ask(product, settings)
     finally:
         stopped = build_deployer(settings).stop(product)
@@ -145,4 +146,4 @@ def walk(key: str, home: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(walk(sys.argv[1], Path(sys.argv[2]))))
+    sys.stdout.write(json.dumps(walk(sys.argv[1], Path(sys.argv[2]))))

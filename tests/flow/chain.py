@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from assets.chain import build_product
 from assets.dbt import Passed, build_dbt_assets, passed
 from assets.dbt_manifest import load_manifest
 from assets.raw import SOURCES, build_raw
+from assets.sources import merges
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct, Trial
 from models.contracts.results import CandidateSet, Evaluation, Snapshot
@@ -43,8 +46,14 @@ NAMED_ONLY = Trial(name="logistic_named", params={"model": "logistic"}, columns=
 LOGISTIC = Trial(name="logistic_all", params={"model": "logistic"})
 #: The generator's law has an interaction that no logistic regression can express.
 TREES = Trial(
-    name="trees", params={"model": "xgboost", "rounds": 120, "depth": 4, "rate": 0.1, "columns": 0.5}
+    name="trees",
+    params={"model": "xgboost", "rounds": 120, "depth": 4, "rate": 0.1, "columns": 0.5},
 )
+
+
+def events(rows: pd.DataFrame) -> pa.Table:
+    """Raw rows as a file of the source holds them."""
+    return pa.Table.from_pandas(rows, schema=merges.schema(), preserve_index=False)
 
 
 def with_trials(*trials: Trial) -> ModelProduct:
@@ -181,7 +190,9 @@ class Place:
     def aliases(self) -> dict[str, str]:
         """MLflow's aliases: name to registered version."""
         client = self.settings.tracking().client
-        return {k: str(v) for k, v in client.get_registered_model(self.product.slug).aliases.items()}
+        return {
+            k: str(v) for k, v in client.get_registered_model(self.product.slug).aliases.items()
+        }
 
     def snapshot(self) -> Snapshot:
         """The newest snapshot."""
@@ -229,8 +240,6 @@ class Place:
         parts = Landing(self.root).parts("merges")
         return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
 
-    def drop(self, name: str, rows: pd.DataFrame) -> Path:
+    def drop(self, name: str, table: pa.Table) -> None:
         """Put a file into the inbox."""
-        path = Landing(self.root).inbox("merges") / name
-        rows.to_parquet(path, index=False)
-        return path
+        pq.write_table(table, Landing(self.root).inbox("merges") / name)

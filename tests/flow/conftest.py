@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from assets import dbt_manifest
 from models.core import artifact
 from stores.deployer import Deployer, ServiceRecord
 from tests.flow.chain import CHEAP, TREES, Place, Ran, deployer_of, with_trials
@@ -90,6 +92,16 @@ def revived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Revived]:
         yield Revived(place, killed, left, place.run(list(left)), deployer)
     finally:
         deployer.stop(place.product)
+
+
+@pytest.fixture
+def sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dbt project of the test's own, used instead of the real one."""
+    project = tmp_path / "dbt_project"
+    shutil.copytree(dbt_manifest.PROJECT, project, ignore=shutil.ignore_patterns("logs"))
+    monkeypatch.setattr(dbt_manifest, "PROJECT", project)
+    monkeypatch.setattr(dbt_manifest, "MANIFEST", project / "target" / "manifest.json")
+    return project / "models"
 
 
 def _killed_at_the_second(seal):

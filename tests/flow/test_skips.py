@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from assets import dbt_manifest
 from assets.sources import merges_generator
 from stores.landing import Landing
-from tests.flow.chain import SEED, Place
+from tests.flow.chain import SEED, Place, events
 from tests.flow.conftest import Revived
 
 FEATURES = "features/risk/merges"
-
-
-@pytest.fixture
-def sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dbt project of the test's own, used instead of the real one."""
-    project = tmp_path / "dbt_project"
-    shutil.copytree(dbt_manifest.PROJECT, project, ignore=shutil.ignore_patterns("logs"))
-    monkeypatch.setattr(dbt_manifest, "PROJECT", project)
-    monkeypatch.setattr(dbt_manifest, "MANIFEST", project / "target" / "manifest.json")
-    return project / "models"
 
 
 def test_nothing_changed_nothing_runs(base: Place) -> None:
@@ -57,7 +44,7 @@ def test_changed_sql_that_changes_no_row_changes_nothing_else(place: Place, sql:
 def test_a_new_file_is_read_once_and_its_rows_are_in_the_snapshot(place: Place) -> None:
     before, raw = place.snapshot(), place.raw()
     news, corrections = _news(raw, 300), _corrections(raw, 3)
-    place.drop("monday.parquet", pd.concat([news, corrections]))
+    place.drop("monday.parquet", events(pd.concat([news, corrections])))
     reasons = place.plan()
     assert next(iter(reasons.items())) == ("raw/merges", "new files in the inbox")
     assert {"staging/merges", FEATURES, *place.stages()} < set(reasons)
@@ -77,7 +64,7 @@ def _land_again(place: Place, rows: pd.DataFrame) -> None:
     """The same rows once more, under another name: known, and nothing follows."""
     landing, waiting = Landing(place.root), place.plan()
     parts = landing.parts("merges")
-    place.drop("tuesday.parquet", rows)
+    place.drop("tuesday.parquet", events(rows))
     ran = place.run(["raw/merges"])
     assert ran.success
     assert landing.pending("merges") == ()

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -90,4 +91,4 @@ def _freeze_one(folder: Path, trial: Trial, private: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.golden.freeze")
     parser.add_argument("name", help="name of the new folder, e.g. the version it is made with")
-    print(freeze(parser.parse_args().name))
+    sys.stdout.write(f"{freeze(parser.parse_args().name)}\n")
