@@ -170,13 +170,15 @@ def _check(
     model: Node, test: Test, passed: bool, outcome: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if test.warns else dg.AssetCheckSeverity.ERROR
-    message = outcome.get("message") or outcome["status"]
+    said = NOT_RUN if outcome["status"] == "skipped" else outcome
+    message = said.get("message") or said["status"]
+    told = test.description and said is outcome and not passed
     return dg.AssetCheckResult(
         asset_key=model.key,
         check_name=test.name,
         passed=passed,
         severity=severity,
-        description=message,
+        description=f"{test.description} ({message})" if told else message,
         metadata={"failures": outcome.get("failures") or 0},
     )
 

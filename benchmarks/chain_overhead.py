@@ -103,8 +103,8 @@ def main() -> None:
     for number in range(asked.rounds):
         for side, values in found.items():
             values.append(measure(side, asked.rows))
-            print(f"round {number + 1} {side}: {values[-1][0]:.1f} s wall, {values[-1][1]:.1f} s CPU",
-                  file=sys.stderr)  # fmt: skip
+            wall, spent = values[-1]
+            print(f"round {number + 1} {side}: {wall:.1f} s, CPU {spent:.1f} s", file=sys.stderr)
     print("| | plain | Dagster | ratio, median of rounds |\n|---|---|---|---|")
     for name, index in (("wall s", 0), ("CPU s", 1)):
         plain, dagster = ([value[index] for value in found[side]] for side in ("plain", "dagster"))

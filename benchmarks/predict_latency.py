@@ -4,7 +4,9 @@
 
 Every trial of the first product is fitted on seeded rows, sealed, built and rolled out as in
 production, beside a service whose only endpoint does nothing. One client, one kept connection:
-latency without queueing. Goals: p95 of one row at most 1.5 times the empty endpoint's, and 5 ms.
+latency without queueing. Every figure is the median over the rounds of that round's quantile, so a
+burst of something else on the machine does not decide. Goals: p95 of one row at most 1.5 times the
+empty endpoint's, and at most 5 ms.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from models.contracts.product import ModelProduct
 from models.registry import products
@@ -54,7 +57,7 @@ class Case:
     name: str
     port: int
     body: bytes
-    times: list[float] = field(default_factory=list)
+    rounds: list[list[float]] = field(default_factory=list)
 
     def ask(self, count: int) -> list[float]:
         """Send the body ``count`` times over one connection."""
@@ -71,8 +74,8 @@ class Case:
         return taken
 
     def quantile_ms(self, share: float) -> float:
-        """Empirical quantile in milliseconds."""
-        return sorted(self.times)[int(len(self.times) * share)] * 1000
+        """Median over the rounds of the round's quantile, in milliseconds."""
+        return median(sorted(one)[int(len(one) * share)] for one in self.rounds) * 1000
 
 
 @contextmanager
@@ -123,7 +126,7 @@ def measure(cases: Sequence[Case], rounds: int) -> None:
         case.ask(WARM_UP)
     for _ in range(rounds):
         for case in cases:
-            case.times += case.ask(ONE_ROUND)
+            case.rounds.append(case.ask(ONE_ROUND))
 
 
 def table(cases: Sequence[Case]) -> str:

@@ -46,6 +46,9 @@ def open_port(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
+            if hasattr(socket, "TCP_DEFER_ACCEPT"):
+                # a worker that leaves resets connections it accepted but got no byte from yet
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()

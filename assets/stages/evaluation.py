@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
@@ -208,44 +208,38 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         tracking: dg.ResourceParam[Tracking],
     ) -> dg.MaterializeResult[None]:
         """Candidates and champion on the same holdout: intervals, slices, calibration, latency."""
-        from stores.reports import forest, tables
-
         found = evaluate(product, home, tracking, context.log.info)
-        folder = home.evaluation(product, found.evaluation_id)
-        snapshot = Snapshot.model_validate_json(
-            (home.dataset(product, found.snapshot_id) / "manifest.json").read_text()
-        )
-        cards = list(found.scorecards.values())
-        manifests = [load_candidate(product, home, c) for c in found.scorecards]
-        champion = found.scorecards[found.champion] if found.champion else None
-        metric = product.gate.metric
         return dg.MaterializeResult(
             data_version=dg.DataVersion(found.evaluation_id),
-            metadata={
-                "challenger": found.scorecards[found.challenger].trial,
-                "judged rows": snapshot.judged_rows,
-                "candidates": table(
-                    tables.candidates_table(
-                        cards, manifests, found.challenger, found.champion, metric
-                    )
-                ),
-                "slices": table(
-                    tables.slices_table(found.scorecards[found.challenger], champion, metric)
-                ),
-                "over folds": table(folds_table(product, snapshot, manifests)),
-                "over tenants": table(tenants_table(product, cards)),
-                "report": dg.MetadataValue.url(
-                    home.page_url(product, found.evaluation_id, "report.html")
-                ),
-                "evidently": dg.MetadataValue.url(
-                    home.page_url(product, found.evaluation_id, "evidently.html")
-                ),
-                "path": dg.MetadataValue.path(str(folder)),
-                "plots": picture(
-                    forest.slices(found.scorecards[found.challenger], champion, metric, dpi=60),
-                    "slices",
-                ),
-            },
+            metadata=_metadata(product, home, found),
         )
 
     return evaluation
+
+
+def _metadata(product: ModelProduct, home: Home, found: Evaluation) -> dict[str, Any]:
+    from stores.reports import forest, tables
+
+    manifest = home.dataset(product, found.snapshot_id) / "manifest.json"
+    snapshot = Snapshot.model_validate_json(manifest.read_text())
+    cards, metric = list(found.scorecards.values()), product.gate.metric
+    manifests = [load_candidate(product, home, c) for c in found.scorecards]
+    challenger = found.scorecards[found.challenger]
+    champion = found.scorecards[found.champion] if found.champion else None
+    compared = tables.candidates_table(cards, manifests, found.challenger, found.champion, metric)
+    report, evidently = (
+        dg.MetadataValue.url(home.page_url(product, found.evaluation_id, name))
+        for name in ("report.html", "evidently.html")
+    )
+    return {
+        "challenger": challenger.trial,
+        "judged rows": snapshot.judged_rows,
+        "candidates": table(compared),
+        "slices": table(tables.slices_table(challenger, champion, metric)),
+        "over folds": table(folds_table(product, snapshot, manifests)),
+        "over tenants": table(tenants_table(product, cards)),
+        "report": report,
+        "evidently": evidently,
+        "path": dg.MetadataValue.path(str(home.evaluation(product, found.evaluation_id))),
+        "slices plot": picture(forest.slices(challenger, champion, metric, dpi=60), "slices"),
+    }

@@ -17,9 +17,14 @@ from models.registry import load_learner
 from stores.home import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from models.contracts.learner import Predictor
+    from models.contracts.results import Candidate
+    from models.core.evaluation import Perturbation
+    from stores.reports import Curves, LearningCurve
 
 #: Shares of the past that the learning curve fits on, and the newest folds it is judged on.
 FRACTIONS, CURVE_FOLDS = (0.25, 0.5, 1.0), 3
@@ -101,50 +106,77 @@ def write_report_page(
     """Render ``report.html`` from what lies in the evaluation's folder."""
     import pandas as pd
 
-    from models.core.evaluation import Perturbation
     from models.core.metrics import classification_report, confusion
-    from stores.reports import Curves, LearningCurve, ReportData
+    from stores.reports import ReportData
     from stores.reports.page import write_report
-    from stores.reports.tables import model_names, role
 
-    extras = Extras.model_validate_json((folder / EXTRAS).read_text(encoding="utf-8"))
     scores = pd.read_parquet(folder / "scores.parquet")
     labels = scores[LABEL].to_numpy(float)
-    cards = list(evaluation.scorecards.values())
-    names = model_names(cards)
-    manifests = {c: load_candidate(product, home, c) for c in evaluation.scorecards}
-    mine = manifests[evaluation.challenger]
     judged = scores[evaluation.challenger].to_numpy(float)
+    manifests = {c: load_candidate(product, home, c) for c in evaluation.scorecards}
+    threshold = manifests[evaluation.challenger].threshold
     manifest = home.dataset(product, evaluation.snapshot_id) / "manifest.json"
+    curve, robustness = _measured(product, evaluation, folder)
     data = ReportData(
         title=product.title,
         evaluation_id=evaluation.evaluation_id,
         metric=product.gate.metric,
-        positive="positive",
+        positive=product.name.replace("_", " "),
         level=1 - 2 * product.gate.alpha,
         snapshot=Snapshot.model_validate_json(manifest.read_text(encoding="utf-8")),
         challenger=evaluation.challenger,
         champion=evaluation.champion,
-        scorecards=cards,
+        scorecards=list(evaluation.scorecards.values()),
         candidates=list(manifests.values()),
-        curves=[
-            Curves(names[c], labels, scores[c].to_numpy(float), manifests[c].threshold,
-                   role(c, evaluation.challenger, evaluation.champion))
-            for c in evaluation.scorecards
-        ],
-        confusion=confusion(labels, judged, mine.threshold),
-        classes=classification_report(labels, judged, mine.threshold),
-        learning=[
-            LearningCurve(
-                names[mine.candidate_id], product.gate.metric, extras.curve.rows,
-                extras.curve.train, extras.curve.train_sd,
-                extras.curve.validation, extras.curve.validation_sd,
-            )
-        ],
-        robustness=[Perturbation(**d.model_dump()) for d in extras.robustness],
+        curves=_curves(evaluation, manifests, scores),
+        confusion=confusion(labels, judged, threshold),
+        classes=classification_report(labels, judged, threshold),
+        learning=[curve],
+        robustness=robustness,
         decision=decision,
-    )  # fmt: skip
+    )
     write_report(folder, data)
+
+
+def _curves(
+    evaluation: Evaluation, manifests: Mapping[str, Candidate], scores: pd.DataFrame
+) -> list[Curves]:
+    """Every model's scores as the plots want them."""
+    from stores.reports import Curves
+    from stores.reports.tables import model_names, role
+
+    names = model_names(list(evaluation.scorecards.values()))
+    labels = scores[LABEL].to_numpy(float)
+    return [
+        Curves(
+            names[c],
+            labels,
+            scores[c].to_numpy(float),
+            manifests[c].threshold,
+            role(c, evaluation.challenger, evaluation.champion),
+        )
+        for c in evaluation.scorecards
+    ]
+
+
+def _measured(
+    product: ModelProduct, evaluation: Evaluation, folder: Path
+) -> tuple[LearningCurve, list[Perturbation]]:
+    """What ``write_pages`` measured, as the page wants it."""
+    from models.core.evaluation import Perturbation
+    from stores.reports import LearningCurve
+
+    extras = Extras.model_validate_json((folder / EXTRAS).read_text(encoding="utf-8"))
+    curve = LearningCurve(
+        name=evaluation.scorecards[evaluation.challenger].trial,
+        metric=product.gate.metric,
+        sizes=extras.curve.rows,
+        train=extras.curve.train,
+        train_sd=extras.curve.train_sd,
+        validation=extras.curve.validation,
+        validation_sd=extras.curve.validation_sd,
+    )
+    return curve, [Perturbation(**found.model_dump()) for found in extras.robustness]
 
 
 def _robustness(

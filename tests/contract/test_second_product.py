@@ -100,8 +100,8 @@ def steps(tree: Path, changed: set[str], tmp_path_factory: pytest.TempPathFactor
             running = [pool.submit(run_here, tree, *command) for command in (walk, test)]
             last = [done.result().stdout.splitlines()[-1] for done in running]
     finally:  # the walk stops its service; a killed walk cannot
-        for group in marked(home / "services" / NEW.replace("/", "_")).values():
-            stop(group, 0.0)
+        for folder in marked(home / "services" / NEW.replace("/", "_")):
+            stop(Path(folder), 0.0)
     return Steps(json.loads(last[0]), last[1])
 
 

@@ -29,7 +29,8 @@ PLACEHOLDER = "FILL" + "_"
 
 @pytest.fixture(params=products(), ids=lambda product: product.key)
 def product(request: pytest.FixtureRequest) -> ModelProduct:
-    return request.param
+    found: ModelProduct = request.param
+    return found
 
 
 def card(product: ModelProduct) -> str:

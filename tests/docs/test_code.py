@@ -61,7 +61,7 @@ def test_what_is_public_is_documented_and_typed(path: Path):
             assert not unannotated(node), f"{node.name} (line {node.lineno}): {unannotated(node)}"
 
 
-@pytest.mark.parametrize("path", sources(), ids=name)
+@pytest.mark.parametrize("path", sources(*PACKAGES, "benchmarks"), ids=name)
 def test_files_and_functions_are_short(path: Path):
     lines = len(text(path).splitlines())
     assert lines <= MAX_FILE, f"{lines} lines: divide it"

@@ -1,7 +1,7 @@
 """A home of one product in a folder of its own, run in this process. No assertion lives here.
 
-Everything is real (Dagster, dbt, MLflow, BentoML's build) but the roll-out, which is recorded unless
-a test passes the real deployer.
+Everything is real (Dagster, dbt, MLflow, BentoML's build) but the roll-out, which is recorded
+unless a test passes the real deployer.
 """
 
 from __future__ import annotations

@@ -106,6 +106,15 @@ def test_the_same_rows_give_the_same_file_however_they_are_delivered(
     assert (tmp_path / FEATURES).read_bytes() == (home / FEATURES).read_bytes()
 
 
+def test_what_does_not_fit_into_memory_is_spilled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # each of DuckDB's threads needs memory of its own; two cores spill at 56 MB
+    monkeypatch.setenv("ASSAY_DUCKDB_MEMORY", f"{28 * max(2, os.cpu_count() or 2)}MB")
+    found = features_of(tmp_path, merges_generator.generate(rows=42_120), "run")
+    assert found["event_id"].nunique() == len(found) == 42_120
+
+
 @pytest.mark.mirror
 def test_features_equal_the_mirror_s_own_and_every_difference_is_explained(
     tmp_path: Path,

@@ -22,9 +22,11 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from models.contracts.learner import Matrix
 from models.contracts.product import Trial
 from models.core import artifact, signing
 from models.registry import get, load_learner
@@ -60,9 +62,12 @@ def freeze(name: str) -> Path:
     target = FOLDER / name
     if target.exists():
         raise FileExistsError(f"{target} is frozen; choose another name, and keep it")
-    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".freezing-") as aside:
+    with (
+        tempfile.TemporaryDirectory(prefix="keys-") as keys,  # never inside the checkout
+        tempfile.TemporaryDirectory(dir=FOLDER, prefix=".freezing-") as aside,
+    ):
         made = Path(aside) / "made"
-        private, public = signing.ensure_keypair(Path(aside) / "keys")
+        private, public = signing.ensure_keypair(Path(keys))
         for trial in KINDS:
             _freeze_one(made / trial.name, trial, private)
         shutil.copyfile(public, made / PUBLIC_KEY)
@@ -83,9 +88,22 @@ def _freeze_one(folder: Path, trial: Trial, private: Path) -> None:
         fit_seconds=0.0,
     )  # fmt: skip
     inputs = draw(product, ASKED, SEED + 1)
-    rows = [[None if np.isnan(value) else value for value in row] for row in inputs.tolist()]
-    cases = {"inputs": rows, "expected": predictor.predict(inputs).tolist()}
+    cases = {
+        "inputs": _plain(inputs),
+        "derived": _plain(derived(predictor, inputs)),
+        "expected": predictor.predict(inputs).tolist(),
+    }
     (folder / CASES).write_text(json.dumps(cases, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def derived(predictor: Any, inputs: Matrix) -> Matrix:
+    """The columns a model computes from its inputs, shape (n, derived columns)."""
+    seen: Matrix = predictor.inputs.select(inputs)
+    return seen[:, len(predictor.inputs.used) :]
+
+
+def _plain(values: Matrix) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]
 
 
 if __name__ == "__main__":
