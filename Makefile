@@ -25,7 +25,7 @@ up: setup ## Dagster UI and daemon, MLflow UI, the services; Ctrl-C stops all
 	$(BIN)/assay up
 
 test: setup ## every test (about 10 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## ruff, mypy strict, import rules, documentation tests: what CI runs before the tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
 ``bentoml serve`` opens its own socket, so replacing a service on its port would refuse connections
 for the seconds that loading a model takes. Here the socket is opened once, by the deployer, and
-passed from one service to the next; two that share it share its queue, and no connection is lost
+passed from one service to the next; two that share it share its queue, so no connection is refused
 when the older one leaves. Why this way: ``docs/decisions/0005-rollout.md``.
 
 Run as ``python -m stores.listener`` this module is the service's master process. It must import
@@ -46,9 +46,6 @@ def open_port(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-            if hasattr(socket, "TCP_DEFER_ACCEPT"):
-                # a worker that leaves resets connections it accepted but got no byte from yet
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()

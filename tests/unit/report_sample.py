@@ -96,6 +96,7 @@ SNAPSHOT = Snapshot(
     product="risk/sync_conflict",
     snapshot_id="5" * 16,
     content_hash="5" * 64,
+    definition="d" * 16,
     as_of=datetime(2025, 11, 3, 14, 2),
     split_at=datetime(2024, 12, 19, 8),
     gap_hours=24,
