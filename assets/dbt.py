@@ -170,15 +170,17 @@ def _check(
     model: Node, test: Test, passed: bool, outcome: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if test.warns else dg.AssetCheckSeverity.ERROR
-    said = NOT_RUN if outcome["status"] == "skipped" else outcome
-    message = said.get("message") or said["status"]
-    told = test.description and said is outcome and not passed
+    message = outcome.get("message") or outcome["status"]
+    if outcome["status"] == "skipped":
+        message = NOT_RUN["message"]
+    elif test.description and not passed:
+        message = f"{test.description} ({message})"
     return dg.AssetCheckResult(
         asset_key=model.key,
         check_name=test.name,
         passed=passed,
         severity=severity,
-        description=f"{test.description} ({message})" if told else message,
+        description=message,
         metadata={"failures": outcome.get("failures") or 0},
     )
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import hashlib
 import os
 import socket
 import sys
 import tempfile
 import threading
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,12 +56,13 @@ def open_port(host: str, port: int) -> socket.socket:
             return listener
 
 
-def new_door() -> Path:
-    """A name for the socket through which a service hands its listener on.
+def door_of(folder: Path) -> Path:
+    """The socket through which the service of a run folder hands its listener on.
 
     In the machine's temporary folder, because such a name may have about 100 characters.
     """
-    return Path(tempfile.gettempdir()) / f"assay-{uuid.uuid4().hex[:16]}.sock"
+    mark = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"assay-{mark}.sock"
 
 
 def take_over(door: Path) -> socket.socket:

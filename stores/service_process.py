@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from stores.listener import FD, new_door
+from stores.listener import FD, door_of
 
 #: Environment variable that marks every process of a service with its run folder.
 MARK = "ASSAY_SERVICE"
@@ -64,7 +64,7 @@ def start(
         The process, not ready yet: see `wait_ready`.
     """
     (folder / "metrics").mkdir(parents=True)
-    door = new_door()
+    door = door_of(folder)
     line = [sys.executable, "-m", MASTER, bento,
             "--door", str(door), "--metrics", str(folder / "metrics")]  # fmt: skip
     log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -142,6 +142,7 @@ def stop(folder: Path, seconds: float) -> int:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         _wait_gone(left, 1.0)
+    door_of(folder).unlink(missing_ok=True)
     return len(found)
 
 

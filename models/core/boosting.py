@@ -6,13 +6,14 @@ read (``tabular``), when they are fitted (a product's ``learner.py``).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from models.contracts.base import Frozen
 from models.contracts.learner import Matrix, TrainingRows, Vector
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from xgboost import Booster
 
 KIND = "xgboost"
+FILE = "booster.ubj"
+#: What XGBoost writes for the child of a leaf.
+LEAF = -1
 #: Fixed, because the sums behind a split depend on how many threads made them; one, because on
 #: small data more threads wait for each other (10 times slower on two busy cores).
 FIT_THREADS = 1
@@ -59,33 +63,30 @@ class BoostingParams(Frozen):
 
 @dataclass(frozen=True)
 class BoostedPredictor:
-    """Boosters whose margins are averaged, then recalibrated.
+    """A booster, recalibrated.
 
     Attributes:
-        recalibration: ``logit P = intercept + slope * mean margin``; (0, 1) changes nothing.
+        recalibration: ``logit P = intercept + slope * margin``; (0, 1) changes nothing.
     """
 
     inputs: Inputs
-    boosters: tuple[Booster, ...]
+    booster: Booster
     recalibration: calibration.Recalibration
     probe: Matrix
 
     def predict(self, inputs: Matrix) -> Vector:
         """Probability of the positive class, shape (n,), for inputs of shape (n, d)."""
         features = self.inputs.select(inputs)
-        margins = np.mean([_margin(booster, features) for booster in self.boosters], axis=0)
-        return probabilities(margins, self.recalibration)
+        return probabilities(_margin(self.booster, features), self.recalibration)
 
     def save(self, folder: Path) -> None:
-        """Write ``model.json`` and one XGBoost binary JSON file (.ubj) per booster."""
-        for number, booster in enumerate(self.boosters):
-            booster.save_model(folder / _file(number))
+        """Write ``model.json`` and the booster as XGBoost binary JSON (.ubj)."""
+        self.booster.save_model(folder / FILE)
         tabular.write_model(
             folder,
             KIND,
             self.inputs,
             (self.probe, self.predict(self.probe)),
-            boosters=len(self.boosters),
             intercept=self.recalibration.intercept,
             slope=self.recalibration.slope,
         )
@@ -93,9 +94,8 @@ class BoostedPredictor:
     def importance(self) -> Mapping[str, float]:
         """Share of each column in the total loss reduction of all splits."""
         weights = np.zeros(len(self.inputs.used) + len(self.inputs.derived))
-        for booster in self.boosters:
-            for feature, gain in booster.get_score(importance_type="total_gain").items():
-                weights[int(feature[1:])] += gain  # XGBoost calls unnamed columns f0, f1, ...
+        for feature, gain in self.booster.get_score(importance_type="total_gain").items():
+            weights[int(feature[1:])] += gain  # XGBoost calls unnamed columns f0, f1, ...
         return self.inputs.importance(weights)
 
 
@@ -125,14 +125,14 @@ def fit(trial: Trial, rows: TrainingRows, derived: Sequence[Derived] = ()) -> Bo
     probe = tabular.probe_of(rows)
     if params.folds == 1:
         booster = _boost(data, params, trial.seed)
-        return BoostedPredictor(inputs, (booster,), calibration.Recalibration(0.0, 1.0), probe)
+        return BoostedPredictor(inputs, booster, calibration.Recalibration(0.0, 1.0), probe)
     boosters: list[Booster] = []
     margins = np.empty(len(rows.labels))
     for fitted, judged in divide(rows.labels, Folds(kind="stratified", k=params.folds), trial.seed):
         booster = _boost(data.take(fitted), params, trial.seed)
         margins[judged] = _margin(booster, data.features[judged])
         boosters.append(booster)
-    return BoostedPredictor(inputs, tuple(boosters), _recalibrate(rows, margins), probe)
+    return BoostedPredictor(inputs, average(boosters), _recalibrate(rows, margins), probe)
 
 
 def load(folder: Path, derived: Sequence[Derived] = ()) -> BoostedPredictor:
@@ -149,21 +149,51 @@ def load(folder: Path, derived: Sequence[Derived] = ()) -> BoostedPredictor:
     import xgboost
 
     content = tabular.read_model(folder)
-    boosters = []
-    for number in range(content["boosters"]):
-        booster = xgboost.Booster()
-        try:
-            booster.load_model(folder / _file(number))
-        except xgboost.core.XGBoostError as error:
-            raise ArtifactError(f"{folder / _file(number)} is no XGBoost model: {error}") from error
-        boosters.append(_for_serving(booster))
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(folder / FILE)
+    except xgboost.core.XGBoostError as error:
+        raise ArtifactError(f"{folder / FILE} is no XGBoost model: {error}") from error
     recalibration = calibration.Recalibration(content["intercept"], content["slope"])
     inputs = tabular.read_inputs(content, derived)
-    predictor = BoostedPredictor(
-        inputs, tuple(boosters), recalibration, tabular.read_probe(content)
-    )
+    probe = tabular.read_probe(content)
+    predictor = BoostedPredictor(inputs, _for_serving(booster), recalibration, probe)
     tabular.check_probe(content, predictor.predict(predictor.probe))
     return predictor
+
+
+def average(boosters: Sequence[Booster]) -> Booster:
+    """One booster whose margin is the mean of theirs: all their trees, every leaf divided.
+
+    A row then costs one call instead of one per fold. Source: XGBoost's documented JSON model.
+
+    Args:
+        boosters: Fitted alike, objective ``binary:logistic``, number of trees may differ.
+
+    Returns:
+        A booster; its margins differ from the mean by float32 rounding only (about 1e-5).
+    """
+    import xgboost
+
+    models = [json.loads(booster.save_raw("json"))["learner"] for booster in boosters]
+    trees = [tree for model in models for tree in model["gradient_booster"]["model"]["trees"]]
+    for number, tree in enumerate(trees):
+        tree["id"] = number
+        tree["split_conditions"] = [
+            value / len(models) if child == LEAF else value
+            for value, child in zip(tree["split_conditions"], tree["left_children"], strict=True)
+        ]
+    scores = [float(model["learner_model_param"]["base_score"].strip("[]")) for model in models]
+    mean = float(expit(np.mean(logit(scores))))
+    models[0]["learner_model_param"]["base_score"] = f"[{mean!r}]"
+    forest = models[0]["gradient_booster"]["model"]
+    forest |= {"trees": trees, "tree_info": [0] * len(trees)}
+    forest["iteration_indptr"] = list(range(len(trees) + 1))
+    forest["gbtree_model_param"]["num_trees"] = str(len(trees))
+    version = json.loads(boosters[0].save_raw("json"))["version"]
+    merged = xgboost.Booster()
+    merged.load_model(bytearray(json.dumps({"learner": models[0], "version": version}).encode()))
+    return _for_serving(merged)
 
 
 def probabilities(margins: Vector, recalibration: calibration.Recalibration) -> Vector:
@@ -215,7 +245,3 @@ def _for_serving(booster: Booster) -> Booster:
 def _margin(booster: Booster, features: Matrix) -> Vector:
     margins = booster.inplace_predict(features, predict_type="margin", missing=np.nan)
     return np.asarray(margins, dtype=np.float64)
-
-
-def _file(number: int) -> str:
-    return f"booster_{number}.ubj"

@@ -47,7 +47,7 @@ LOGISTIC = Trial(name="logistic_all", params={"model": "logistic"})
 #: The generator's law has an interaction that no logistic regression can express.
 TREES = Trial(
     name="trees",
-    params={"model": "xgboost", "rounds": 120, "depth": 4, "rate": 0.1, "columns": 0.5},
+    params={"model": "xgboost", "rounds": 60, "depth": 4, "rate": 0.15, "columns": 0.5},
 )
 
 

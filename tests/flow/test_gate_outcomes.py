@@ -13,6 +13,7 @@ from models.contracts.product import Gate, ModelProduct
 from models.contracts.results import GateDecision
 from orchestration.operations import approve
 from stores.ledger import LedgerError
+from stores.tracking import Tracking
 from tests.flow.chain import NAMED_ONLY, TREES, Place, Ran, with_trials
 
 
@@ -132,26 +133,41 @@ def test_a_release_that_needs_a_person_waits_for_one(
 
     approve(place.product, place.settings, by="ada")
     assert set(place.plan()) == set(place.stages("promotion"))
-    ran = place.refresh()
+    ran = place.run(place.stages("promotion", "promotion"))
     assert ran.success, ran.error
-    assert ran.materialized == set(place.stages("promotion"))
+    assert ran.failed == {}
     release = place.ledger.current()
     assert release is not None
     assert release.trial == "trees"
     assert place.aliases()["champion"] == release.mlflow_version
-    after = ["decision", "approval", "decision", "release", "rollout"]
-    assert _kinds(place) == [*_kinds(base), *after]
+    assert _kinds(place) == [*_kinds(base), "decision", "approval", "decision", "release"]
+    assert place.ledger.approvals(release.candidate_id)[0].body["by"] == "ada"
+    assert set(place.plan()) == set(place.stages("bento")), "the next run packs and serves it"
     with pytest.raises(LedgerError, match="nothing waits for approval"):
         approve(place.product, place.settings, by="ada")
 
 
-def test_the_same_evaluation_is_decided_once(judged: Place, tmp_path: Path) -> None:
+def test_the_same_evaluation_is_decided_once_even_across_a_crash(
+    judged: Place, base: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = judged.copy(tmp_path / "home")
     promotion = place.stages("promotion", "promotion")
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracking, "register", _killed)
+        assert not place.run(promotion).success
+    assert _kinds(place) == [*_kinds(base), "decision"]
+    assert place.aliases() == base.aliases(), "decided, not yet released: the old one serves"
+    assert set(place.plan()) == set(place.stages("promotion"))
+
     assert place.run(promotion).success
+    assert _kinds(place) == [*_kinds(base), "decision", "release"]
     once, aliases = place.ledger.entries(), place.aliases()
-    again = place.run(promotion)
-    assert again.success
-    assert again.materialized == set(promotion)
+    assert aliases != base.aliases()
+
+    assert place.run(promotion).success
     assert place.ledger.entries() == once
     assert place.aliases() == aliases
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt("somebody pulled the plug")

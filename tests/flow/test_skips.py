@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from assets.dbt_manifest import load_manifest
 from assets.sources import merges_generator
 from stores.landing import Landing
+from tests.flow import chain
 from tests.flow.chain import SEED, Place, events
 from tests.flow.conftest import Revived
 
@@ -18,9 +21,13 @@ def test_nothing_changed_nothing_runs(base: Place) -> None:
     assert base.plan() == {}
 
 
-def test_a_changed_staging_model_runs_itself_and_what_reads_it(place: Place, sql: Path) -> None:
-    model = sql / "staging" / "merges" / "staging_merge_user_history.sql"
-    model.write_text(model.read_text() + "\n-- changed")
+def test_a_changed_staging_model_runs_itself_and_what_reads_it(
+    base: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest()
+    manifest["nodes"]["model.assay.staging_merge_user_history"]["raw_code"] += "-- changed"
+    monkeypatch.setattr(chain, "load_manifest", lambda: manifest)
+    place = Place(base.root)
     reasons = place.plan()
     assert set(reasons) == {"staging/merge_user_history", FEATURES, *place.stages()}
     assert reasons["staging/merge_user_history"] == "its code or configuration changed"

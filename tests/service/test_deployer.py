@@ -226,6 +226,7 @@ def test_a_service_that_ignores_the_signal_is_killed_in_time(deployer: Deployer,
     assert stop(Path(record.folder), 0.2) == 1
     assert time.monotonic() - begun < 3
     assert not alive(record.pid, record.created)
+    assert not Path(record.door).exists()
 
 
 def test_a_door_nobody_answers_is_an_error(tmp_path: Path):

@@ -181,7 +181,7 @@ def test_what_cannot_be_loaded_says_why(fitted, tmp_path):
     rewrite(tmp_path, derived=["moon_phase"])
     with pytest.raises(ArtifactError, match=r"moon_phase.*no longer derives"):
         LEARNER.load(tmp_path)
-    (tmp_path / "booster_0.ubj").write_bytes(b"{L\0\0\0\0\0\0\0\7learner")
+    (tmp_path / "booster.ubj").write_bytes(b"{L\0\0\0\0\0\0\0\7learner")
     with pytest.raises(ArtifactError, match="no XGBoost model"):
         LEARNER.load(tmp_path)
 
@@ -232,3 +232,31 @@ def test_figures_on_the_mirror(trial, real, tmp_path):
         served.predict(one)
         times.append(time.perf_counter() - begun)
     assert np.median(times) < 0.005
+
+
+def test_an_average_of_boosters_is_one_booster():
+    """Merging trees must give the mean of the margins, up to float32 rounding, also for NaN."""
+    import xgboost
+
+    from models.core.boosting import average
+
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(600, 4))
+    inputs[rng.random(inputs.shape) < 0.1] = np.nan
+    labels = (np.nan_to_num(inputs[:, 0]) + rng.normal(size=600) > 0.5).astype(float)
+    boosters = [
+        xgboost.train(
+            {"objective": "binary:logistic", "seed": seed, "subsample": 0.7, "max_depth": 3},
+            xgboost.DMatrix(inputs[seed::3], labels[seed::3]),
+            num_boost_round=rounds,
+        )
+        for seed, rounds in ((0, 20), (1, 5), (2, 12))
+    ]
+    matrix = xgboost.DMatrix(inputs)
+    margins = [booster.predict(matrix, output_margin=True) for booster in boosters]
+    merged = average(boosters)
+    assert np.ptp(margins, axis=0).max() > 0.5, "the boosters must differ for this to mean anything"
+    np.testing.assert_allclose(
+        merged.predict(matrix, output_margin=True), np.mean(margins, axis=0), atol=1e-5
+    )
+    assert merged.num_boosted_rounds() == 37
