@@ -13,6 +13,7 @@ import io
 import json
 import pickletools
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
@@ -44,7 +45,9 @@ def is_pickle(data: bytes) -> bool:
     if _PICKLE.match(data) and not _is_safetensors(data):
         return True
     try:  # the disassembler runs nothing, and knows when the stack of a pickle cannot be right
-        pickletools.dis(data, io.StringIO())
+        with warnings.catch_warnings():  # bytes that are no pickle may look like odd escapes
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pickletools.dis(data, io.StringIO())
     except (ValueError, IndexError, UnicodeError):
         return False
     return True

@@ -322,3 +322,8 @@ def test_a_failed_signing_leaves_nothing_that_verifies(sealed, keys, monkeypatch
     monkeypatch.undo()
     with pytest.raises(ArtifactError, match="never sealed"):
         artifact.verify(sealed, keys[1])
+
+
+def test_bytes_that_look_like_odd_escapes_are_no_pickle_and_no_warning():
+    """A zip's time stamp may read as a text opcode with an invalid escape."""
+    assert not contents.is_pickle(b"S'\\u'\n\x00not a pickle")
