@@ -33,12 +33,20 @@ def interval(estimate: Estimate) -> str:
 
 def status_table(products: Sequence[ModelProduct], settings: Settings) -> Table:
     """One short row per product."""
-    table = Table("product", "champion", "holdout", "last decision", "service")
+    table = _folding("product", "champion", "holdout", "last decision", "service")
     for product in products:
         facts = _facts(product, settings)
         champion = facts["champion"].replace(" ", "\n")
         holdout = f"{facts['metric']}\n{facts['holdout']}"
         table.add_row(product.key, champion, holdout, facts["decision"], facts["url"])
+    return table
+
+
+def _folding(*names: str) -> Table:
+    """A table that breaks long cells instead of cutting them."""
+    table = Table()
+    for name in names:
+        table.add_column(name, overflow="fold")
     return table
 
 
@@ -92,7 +100,7 @@ def versions_table(product: ModelProduct, versions: Sequence[Version]) -> Table:
     """Releases, newest first, with their main figures."""
     names = (product.gate.metric, "average_precision", "f1", "brier")
     shown = tuple(dict.fromkeys(names))
-    table = Table("version", "alias", "trial", "MLflow", *shown, title=product.key)
+    table = _folding("version", "alias", "trial", "MLflow", *shown)
     for version in versions:
         figures = [
             "{:.4f} [{:.4f}, {:.4f}]".format(*version.metrics[n]) if n in version.metrics else "-"

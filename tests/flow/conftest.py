@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -94,14 +95,35 @@ def revived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Revived]:
         deployer.stop(place.product)
 
 
-@pytest.fixture
-def sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+class Sql(NamedTuple):
     """A dbt project of the test's own, used instead of the real one."""
+
+    project: Path
+
+    def edit(self, model: str, old: str, new: str) -> None:
+        """Change a model's SQL; it will be parsed again."""
+        path = next(self.project.glob(f"models/**/{model}.sql"))
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def edit_parsed(self, model: str, old: str, new: str) -> None:
+        """The same, with the manifest a parse would give: saves the seconds it takes."""
+        self.edit(model, old, new)
+        file = self.project / "target" / "manifest.json"
+        manifest = json.loads(file.read_text())
+        node = manifest["nodes"][f"model.assay.{model}"]
+        node["raw_code"] = node["raw_code"].replace(old, new)
+        file.write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def sql(base: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sql:
     project = tmp_path / "dbt_project"
     shutil.copytree(dbt_manifest.PROJECT, project, ignore=shutil.ignore_patterns("logs"))
     monkeypatch.setattr(dbt_manifest, "PROJECT", project)
     monkeypatch.setattr(dbt_manifest, "MANIFEST", project / "target" / "manifest.json")
-    return project / "models"
+    return Sql(project)
 
 
 def _killed_at_the_second(seal):

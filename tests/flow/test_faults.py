@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from stores.landing import Landing
+from tests.flow.bad_tables import TABLES, honest
 from tests.flow.chain import Place, Ran, events
+from tests.flow.conftest import Sql
 
 FEATURES = "features/risk/merges"
 HOUR = pd.Timedelta(hours=1)
@@ -38,86 +38,6 @@ def assert_nothing_happened(place: Place, before: dict[str, str], ran: Ran) -> N
 # --- what a feature table may hide -----------------------------------------------------------
 
 
-def _later(frame: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.DataFrame:
-    """New events like the newest ones, asked for after all others."""
-    new = frame.sort_values("event_time").tail(rows).copy()
-    shift = frame["event_time"].max() - new["event_time"].min() + HOUR
-    new["event_time"] += shift
-    new["known_time"] += shift
-    new["event_id"] = [f"{tenant}@new{i:09x}" for i, tenant in enumerate(new["tenant"])]
-    new["theirs_edit_frequency"] *= rng.uniform(0.9, 1.1, rows)  # no exact copies
-    return new
-
-
-def _renamed(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.rename(columns={"files_overlap": "files_in_common"})
-
-
-def _repeated(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([frame, frame.iloc[:7]])
-
-
-def _honest(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([frame, _later(frame, 1_000, np.random.default_rng(0))])
-
-
-def _shuffled(frame: pd.DataFrame) -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    new = _later(frame, 1_000, rng)
-    new["label"] = rng.permutation(new["label"].to_numpy())
-    return pd.concat([frame, new])
-
-
-def _days_missing(frame: pd.DataFrame) -> pd.DataFrame:
-    new = _later(frame, 300, np.random.default_rng(0))
-    for name in ("event_time", "known_time"):
-        new[name] += 6 * 24 * HOUR
-    return pd.concat([frame, new])
-
-
-def _copied(frame: pd.DataFrame) -> pd.DataFrame:
-    """Old, learned-from events come again under new ids."""
-    old = frame.sort_values("event_time").iloc[:300].copy()
-    span = frame["event_time"].max() - old["event_time"].min() + HOUR
-    for name in ("event_time", "known_time"):
-        old[name] += span
-    old["event_id"] = [f"{tenant}@copy{i:08x}" for i, tenant in enumerate(old["tenant"])]
-    return pd.concat([frame, old])
-
-
-def _label_in_disguise(frame: pd.DataFrame) -> pd.DataFrame:
-    noise = np.random.default_rng(0).uniform(0, 0.4, len(frame))
-    return frame.assign(field_overlap_score=0.6 * frame["label"] + noise)
-
-
-def _the_label_itself(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(field_overlap_score=frame["label"].astype(float))
-
-
-Change = Callable[[pd.DataFrame], pd.DataFrame]
-TABLES: dict[str, tuple[Change, str, tuple[str, ...]]] = {
-    "schema drift": (
-        _renamed, "schema",
-        ("missing (files_overlap)", "add them to the feature's SQL model"),
-    ),
-    "duplicated keys": (_repeated, "keys", ("7 rows repeat an event_id", "keep one row per event")),
-    "shuffled labels": (
-        _shuffled, "labels", ("1000 new rows", "shuffled", "look at the join of outcomes to events")
-    ),
-    "empty days": (_days_missing, "freshness", ("days without an event", "load it")),
-    "train/test overlap": (
-        _copied, "overlap", ("300 of", "copied under new ids", "remove the copies at the source")
-    ),
-    "almost the label": (
-        _label_in_disguise, "target_leak", ("field_overlap_score alone", "made from the outcome",
-                                            "take it out"),
-    ),
-    "the label": (
-        _the_label_itself, "target_leak", ("field_overlap_score alone", "ROC-AUC 1.0000")
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("fault", TABLES)
 def test_a_bad_feature_table_becomes_no_snapshot(place: Place, fault: str) -> None:
     change, check, words = TABLES[fault]
@@ -132,7 +52,7 @@ def test_a_bad_feature_table_becomes_no_snapshot(place: Place, fault: str) -> No
 
 def test_honest_new_rows_pass_every_check(place: Place) -> None:
     """The control: faults above are caught for what they are, not for being new rows."""
-    place.plant_features(_honest)
+    place.plant_features(honest)
     ran = place.run(place.stages(last="dataset"))
     assert ran.success, ran.failed
 
@@ -147,7 +67,7 @@ def test_a_feature_that_sees_later_outcomes_rewrites_history(place: Place) -> No
     place.plant_features(leaking, definition="leaking SQL")
     assert place.run(place.stages(last="dataset")).success
     before = place.state()
-    place.plant_features(lambda frame: leaking(_honest(frame)), definition="leaking SQL")
+    place.plant_features(lambda frame: leaking(honest(frame)), definition="leaking SQL")
     ran = place.run(place.stages())
     assert set(ran.failed) == {"future_leak"}
     for word in ("tenant_recent_conflict_rate: 3", "see the future", "known before the event"):
@@ -155,12 +75,12 @@ def test_a_feature_that_sees_later_outcomes_rewrites_history(place: Place) -> No
     assert_nothing_happened(place, before, ran)
 
 
-def test_a_count_of_the_future_in_sql_fails_its_dbt_test(place: Place, sql: Path) -> None:
-    model = sql / "features" / "risk" / "features_risk_merges.sql"
-    honest = "tenant_history.merges as tenant_past_merges"
-    leak = "count(*) over (partition by events.tenant) as tenant_past_merges"
-    assert honest in model.read_text()
-    model.write_text(model.read_text().replace(honest, leak))
+def test_a_count_of_the_future_in_sql_fails_its_dbt_test(place: Place, sql: Sql) -> None:
+    sql.edit_parsed(
+        "features_risk_merges",
+        "tenant_history.merges as tenant_past_merges",
+        "count(*) over (partition by events.tenant) as tenant_past_merges",
+    )
     before = place.state()
     ran = place.refresh()
     assert set(ran.failed) == {"features_risk_merges_tenant_knows_only_the_past"}

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from assets.dbt_manifest import load_manifest
 from assets.sources import merges_generator
 from stores.landing import Landing
-from tests.flow import chain
 from tests.flow.chain import SEED, Place, events
-from tests.flow.conftest import Revived
+from tests.flow.conftest import Revived, Sql
 
 FEATURES = "features/risk/merges"
 
@@ -21,23 +18,17 @@ def test_nothing_changed_nothing_runs(base: Place) -> None:
     assert base.plan() == {}
 
 
-def test_a_changed_staging_model_runs_itself_and_what_reads_it(
-    base: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = load_manifest()
-    manifest["nodes"]["model.assay.staging_merge_user_history"]["raw_code"] += "-- changed"
-    monkeypatch.setattr(chain, "load_manifest", lambda: manifest)
-    place = Place(base.root)
-    reasons = place.plan()
-    assert set(reasons) == {"staging/merge_user_history", FEATURES, *place.stages()}
+def test_a_changed_staging_model_runs_itself_and_what_reads_it(base: Place, sql: Sql) -> None:
+    sql.edit_parsed("staging_merge_user_history", "-- The", "-- Changed. The")
+    reasons = Place(base.root).plan()
+    assert set(reasons) == {"staging/merge_user_history", FEATURES, *base.stages()}
     assert reasons["staging/merge_user_history"] == "its code or configuration changed"
     assert reasons[FEATURES] == "staging/merge_user_history runs"
 
 
-def test_changed_sql_that_changes_no_row_changes_nothing_else(place: Place, sql: Path) -> None:
+def test_changed_sql_that_changes_no_row_changes_nothing_else(place: Place, sql: Sql) -> None:
     snapshot, candidates = place.snapshot(), place.candidates()
-    model = sql / "features" / "risk" / "features_risk_merges.sql"
-    model.write_text(model.read_text() + "\n-- changed")
+    sql.edit("features_risk_merges", "-- A row", "-- Changed. A row")
     assert set(place.plan()) == {FEATURES, *place.stages()}
     ran = place.run([FEATURES, *place.stages(last="candidates")])
     assert ran.success, ran.error

@@ -1,0 +1,57 @@
+"""The command line on a home where nothing happened yet: plain words, right exit codes."""
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestration.cli import app
+
+KEY = "risk/sync_conflict"
+
+
+@pytest.fixture
+def assay(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *words: CliRunner().invoke(app, words)
+
+
+def test_help_lists_the_commands(assay):
+    said = assay("--help").output
+    for command in ("run", "status", "promote", "approve", "rollback", "explain", "serve", "up"):
+        assert command in said
+
+
+def test_status_of_nothing(assay):
+    said = assay("status", KEY)
+    assert said.exit_code == 0
+    assert "none yet" in said.output
+    assert "not running" in said.output
+
+
+def test_explain_of_nothing_is_an_empty_record(assay):
+    assert assay("explain", KEY).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("status", "no/such"), "no product 'no/such'; there are: risk/sync_conflict"),
+        (("rollback", KEY), "no earlier release to go back to"),
+        (("approve", KEY, "--by", "Ada"), "nothing waits for approval"),
+        (("serve", KEY), "no release yet"),
+        (("versions", KEY, "--best", "roc_auc"), "no release was measured"),
+    ],
+)
+def test_errors_are_one_sentence_and_exit_1(assay, words, message):
+    said = assay(*words)
+    assert said.exit_code == 1
+    assert message in said.output
+    assert "Traceback" not in said.output
+
+
+def test_the_plan_names_every_asset_and_runs_nothing(assay, tmp_path):
+    said = assay("run", "--dry-run")
+    assert said.exit_code == 0, said.output
+    assert "raw/merges" in said.output
+    assert f"{KEY}/service" in said.output
+    assert not (tmp_path / "raw").exists()
