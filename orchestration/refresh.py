@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
+from assets.stages.promotion import standing_decision
 from models.contracts.product import ModelProduct
 from stores.home import Home, Stage
 from stores.ledger import Ledger
@@ -23,6 +24,7 @@ Reasons = dict[dg.AssetKey, str]
 CODE_VERSION, DATA_VERSION = "dagster/code_version", "dagster/data_version"
 INPUT_VERSION = "dagster/input_data_version"
 KEPT: tuple[Stage, ...] = ("dataset", "candidates", "evaluation")
+AFTER = ("promotion", "bento", "service")
 
 
 class Workplace(NamedTuple):
@@ -56,10 +58,9 @@ def plan(graph: AssetGraph, instance: dg.DagsterInstance, workplace: Workplace) 
             key = dg.AssetKey([product.domain, product.name, stage])
             if key not in reasons and home.latest(product, stage) is None:
                 reasons[key] = "its result is gone"
-    reasons = _spread(graph, reasons)
     for product in workplace.products:
         _settle(graph, reasons, product, home)
-    return reasons
+    return _spread(graph, reasons)
 
 
 def raw_reason(
@@ -122,29 +123,16 @@ def _spread(graph: AssetGraph, reasons: Mapping[dg.AssetKey, str]) -> Reasons:
 
 
 def _settle(graph: AssetGraph, reasons: Reasons, product: ModelProduct, home: Home) -> None:
-    """Leave out a gate that has already refused this evaluation, and what waits behind it."""
-    evaluation, promotion = (
-        dg.AssetKey([product.domain, product.name, stage]) for stage in ("evaluation", "promotion")
-    )
+    """Leave out a gate that has spoken on the newest evaluation, and packing what is not there."""
+    keys = {s: dg.AssetKey([*product.key.split("/"), s]) for s in ("evaluation", *AFTER)}
     newest = home.latest(product, "evaluation")
-    if evaluation in reasons or promotion not in reasons or newest is None:
+    if newest is None or keys["evaluation"] in _spread(graph, reasons):
         return
     ledger = Ledger(home.ledger(product))
-    decision = ledger.decision(newest)
-    waiting = decision is not None and decision.outcome == "awaiting_approval"
+    decision = standing_decision(product, ledger, newest)
     if decision is None or decision.outcome == "promote":
         return
-    if waiting and ledger.approvals(decision.challenger):
-        return
-    for key in (promotion, *_below(graph, promotion)):
-        reasons.pop(key, None)
-
-
-def _below(graph: AssetGraph, key: dg.AssetKey) -> set[dg.AssetKey]:
-    found: set[dg.AssetKey] = set()
-    waiting = [key]
-    while waiting:
-        children = set(graph.get(waiting.pop()).child_keys) - found
-        found |= children
-        waiting.extend(children)
-    return found
+    reasons.pop(keys["promotion"], None)
+    if ledger.current() is None:
+        for stage in AFTER:
+            reasons.pop(keys[stage], None)

@@ -40,9 +40,9 @@ def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
     ledger = Ledger(home.ledger(product))
     folder = home.evaluation(product, home.require_latest(product, "evaluation"))
     evaluation = Evaluation.model_validate_json((folder / "evaluation.json").read_text())
-    decision = ledger.decision(evaluation.evaluation_id)
-    if decision is None or decision.outcome == "awaiting_approval":
-        before = decision
+    before = ledger.decision(evaluation.evaluation_id)
+    decision = standing_decision(product, ledger, evaluation.evaluation_id)
+    if decision is None:
         decision = _decide(product, home, evaluation, ledger)
         if decision != before:
             body: dict[str, JsonValue] = {
@@ -56,6 +56,24 @@ def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
         release = _release(product, home, tracking, evaluation)
         tracking.point_aliases(product, ledger.current(), ledger.previous())
     return Promotion(evaluation, decision, release)
+
+
+def standing_decision(
+    product: ModelProduct, ledger: Ledger, evaluation_id: str
+) -> GateDecision | None:
+    """The decision that needs no second asking; None when the gate must speak (again).
+
+    A promotion stands. A refusal stands while the policy is the one it was judged by. Waiting for
+    approval stands until somebody has approved.
+    """
+    decision = ledger.decision(evaluation_id)
+    if decision is None or decision.outcome == "promote":
+        return decision
+    policy = product.gate.model_dump(mode="json")
+    if {name: decision.policy.get(name) for name in policy} != policy:
+        return None
+    approved = ledger.approvals(decision.challenger)
+    return None if decision.outcome == "awaiting_approval" and approved else decision
 
 
 def _decide(

@@ -54,6 +54,10 @@ def test_a_worse_challenger_leaves_the_champion(base: Place, tmp_path: Path) -> 
     assert_refused(place, base, ran)
     page = unescape((place.evaluation_folder() / "report.html").read_text())
     assert ran.failed["gate"] in page
+    assert place.plan() == {}, "the gate has spoken"
+    gate = place.product.gate.model_copy(update={"alpha": 0.01})
+    asked = place.copy(tmp_path / "asked", place.product.model_copy(update={"gate": gate}))
+    assert set(asked.plan()) == set(place.stages("promotion")), "another policy, another question"
 
 
 def test_a_better_challenger_is_promoted_packed_and_rolled_out(
