@@ -111,3 +111,14 @@ def test_bad_requests_are_4xx_with_a_reason(client, path, body, status):
 
 def test_a_broken_body_is_400(client):
     assert client.post("/models/rollback", content=b"{").status_code == 400
+
+
+def test_pages_of_evaluations_are_handed_out_and_nothing_else(client, settings):
+    home = settings.home_paths()
+    folder = home.evaluation(get(KEY), "e1")
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("<p>a report</p>")
+    path = home.page_url(get(KEY), "e1", "report.html").split("3900")[1]
+    assert client.get(path, headers={"authorization": ""}).text == "<p>a report</p>"
+    outside = client.get("/evaluations/%2e%2e/keys/admin-token", headers={"authorization": ""})
+    assert outside.status_code == 404
