@@ -30,11 +30,6 @@ class Home:
     root: Path
 
     @property
-    def warehouse(self) -> Path:
-        """The DuckDB file. Only dbt opens it."""
-        return self.root / "warehouse.duckdb"
-
-    @property
     def keys(self) -> Path:
         """Signing keys."""
         return self.root / "keys"

@@ -14,7 +14,7 @@ import dagster as dg
 
 from assets.code_version import code_version
 from assets.stages.common import learner_module, stage_asset, stage_key, table
-from models.contracts.product import JUDGED, ModelProduct, Trial
+from models.contracts.product import ModelProduct, Trial
 from models.contracts.results import Candidate, CandidateSet, Snapshot
 from models.core.signing import ensure_keypair
 from models.registry import load_learner
@@ -66,12 +66,9 @@ def training_rows(product: ModelProduct, folder: Path) -> "TrainingRows":
     """The snapshot's training rows as the learner wants them, in time order."""
     import pandas as pd
 
-    from models.contracts.learner import TrainingRows
-    from models.core.frames import labels, matrix
+    from models.core import frames
 
-    frame = pd.read_parquet(folder / "train.parquet")
-    names = product.data.names
-    return TrainingRows(matrix(frame, names), labels(frame), names, frame[JUDGED].to_numpy(bool))
+    return frames.training_rows(pd.read_parquet(folder / "train.parquet"), product.data.names)
 
 
 def fit_one(

@@ -161,20 +161,6 @@ def paired_errors(
     }
 
 
-def paired_difference(
-    name: str,
-    labels: Vector,
-    challenger: Vector,
-    champion: Vector,
-    resamples: Counts,
-    *,
-    thresholds: tuple[float, float] = (0.5, 0.5),
-) -> Vector:
-    """Replicates of the relative error reduction, shape (B,); arguments as ``paired_errors``."""
-    pairs = paired_errors([name], labels, challenger, champion, resamples, thresholds=thresholds)
-    return pairs[name].reduction
-
-
 def relative_reduction(challenger: Vector, champion: Vector) -> Vector:
     """(champion - challenger) / champion; 0 where both errors are 0, NaN where only one is.
 

@@ -163,38 +163,6 @@ def mcnemar_exact(b: int, c: int, *, alpha: float = 0.05) -> TestResult:
     )
 
 
-def paired_bootstrap_test(
-    name: str,
-    labels: Vector,
-    a: Vector,
-    b: Vector,
-    resamples: metrics.Counts,
-    *,
-    thresholds: tuple[float, float] = (0.5, 0.5),
-    alpha: float = 0.05,
-) -> TestResult:
-    """Is ``a`` better than ``b`` in any metric, judged on the same resamples?
-
-    Args:
-        name: A key of ``metrics.METRICS``.
-        labels: Shape (n,) of 0 or 1.
-        a: Scores, shape (n,).
-        b: Scores, shape (n,).
-        resamples: Shape (B, n) from ``bootstrap.counts``.
-        thresholds: Decision thresholds of ``a`` and ``b``.
-        alpha: One-sided level of the interval.
-
-    Returns:
-        As ``bootstrap.paired_test``.
-    """
-    pairs = bootstrap.paired_errors([name], labels, a, b, resamples, thresholds=thresholds)
-    new, old = (
-        metrics.error(name, metrics.compute(name, labels, scores, threshold))
-        for scores, threshold in zip((a, b), thresholds, strict=True)
-    )
-    return bootstrap.paired_test(name, new, old, pairs[name], alpha=alpha)
-
-
 def corrected_resampled_t(
     differences: Vector, n_train: int, n_test: int, *, alpha: float = 0.05
 ) -> TestResult:

@@ -117,16 +117,16 @@ def test_pairing_cancels_what_two_models_share():
     resamples = bootstrap.counts(400, 400)
     pairs = bootstrap.paired_errors(["brier"], labels, scores, other, resamples)["brier"]
     assert (pairs.champion - pairs.challenger).std() < 0.3 * pairs.champion.std()
-    reduction = bootstrap.paired_difference("brier", labels, scores, other, resamples)
-    assert reduction == pytest.approx(1 - pairs.challenger / pairs.champion)
+    assert pairs.reduction == pytest.approx(1 - pairs.challenger / pairs.champion)
 
 
 def test_a_model_against_itself_is_exactly_even():
     labels, scores = sample()
     resamples = bootstrap.counts(400, 100)
-    reduction = bootstrap.paired_difference("roc_auc", labels, scores, scores, resamples)
-    assert (reduction == 0).all()
-    result = significance.paired_bootstrap_test("roc_auc", labels, scores, scores, resamples)
+    pairs = bootstrap.paired_errors(["roc_auc"], labels, scores, scores, resamples)["roc_auc"]
+    assert (pairs.reduction == 0).all()
+    error = metrics.error("roc_auc", metrics.compute("roc_auc", labels, scores))
+    result = bootstrap.paired_test("roc_auc", error, error, pairs)
     assert (result.statistic, result.p_value, result.low, result.high) == (0.0, 1.0, 0.0, 0.0)
 
 

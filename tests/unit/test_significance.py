@@ -13,7 +13,7 @@ from sklearn.datasets import make_moons
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
-from models.core import bootstrap, significance
+from models.core import bootstrap, metrics, significance
 
 # 113 patients with a subarachnoid haemorrhage (Turck et al. 2010, doi:10.1007/s00134-009-1641-y),
 # the data of R's pROC package: WFNS grade / S100B / NDKA, by outcome.
@@ -135,9 +135,10 @@ def test_delong_and_bootstrap_agree_with_a_permutation_test(seed, gap):
         )
         more += areas.auc[0] - areas.auc[1] >= delong.effect
     assert delong.p_value == pytest.approx((1 + more) / (1 + swaps), abs=0.04)
-    drawn = significance.paired_bootstrap_test(
-        "roc_auc", labels, a, b, bootstrap.counts(len(labels), 2000, seed)
-    )
+    resamples = bootstrap.counts(len(labels), 2000, seed)
+    pairs = bootstrap.paired_errors(["roc_auc"], labels, a, b, resamples)["roc_auc"]
+    errors = [metrics.error("roc_auc", metrics.compute("roc_auc", labels, x)) for x in (a, b)]
+    drawn = bootstrap.paired_test("roc_auc", *errors, pairs)
     assert drawn.p_value == pytest.approx(delong.p_value, abs=0.03)
     assert drawn.statistic == pytest.approx(delong.statistic, abs=0.15)
 
