@@ -1,7 +1,8 @@
 """The one folder everything is kept in, and what lies where. No content, only paths.
 
 ``<home>/`` raw, inbox, quarantine, warehouse.duckdb, features, datasets, candidates, evaluations,
-latest, ledger, keys, bentos, services, mlflow.db, dagster.
+latest, ledger, keys, bentos, services, mlflow.db, dagster; of the way back: spool, raw/predictions,
+raw/outcomes, raw/refusals, traffic, monitoring, alerts, status.
 """
 
 from __future__ import annotations
@@ -67,6 +68,29 @@ class Home:
     def page_url(self, product: ModelProduct, evaluation_id: str, name: str) -> str:
         """Address of an evaluation's page while `assay up` runs."""
         return f"http://127.0.0.1:{ADMIN_PORT}/evaluations/{product.slug}/{evaluation_id}/{name}"
+
+    def spool(self, product: ModelProduct) -> Path:
+        """Folder the product's service appends its log to; the ingestion empties it."""
+        return self.root / "spool" / product.slug
+
+    @property
+    def traffic(self) -> Path:
+        """Folder of what dbt makes of predictions and outcomes, as Parquet."""
+        return self.root / "traffic"
+
+    def monitoring(self, product: ModelProduct) -> Path:
+        """Folder of the product's window reports and ``latest.json``."""
+        return self.root / "monitoring" / product.slug
+
+    @property
+    def alerts(self) -> Path:
+        """Folder of the alert table and the incident reports."""
+        return self.root / "alerts"
+
+    @property
+    def status_page(self) -> Path:
+        """The page a person looks at first."""
+        return self.root / "status" / "index.html"
 
     def latest(self, product: ModelProduct, stage: Stage) -> str | None:
         """Id of what the stage last finished; None before its first success."""

@@ -20,7 +20,9 @@ from models.contracts.base import Frozen
 from models.contracts.results import GateDecision, Release
 from stores.files import sync_folder
 
-Kind = Literal["decision", "approval", "release", "rollback", "rollout"]
+#: ``regression``: monitoring found the champion below its promise or its predecessor.
+#: ``retrain``: monitoring asks for one retraining, named by its window.
+Kind = Literal["decision", "approval", "release", "rollback", "rollout", "regression", "retrain"]
 GENESIS = "0" * 64
 
 

@@ -117,6 +117,7 @@ class Gate(Frozen):
         max_calibration_error: Bound on |calibration slope - 1|; None leaves it unchecked.
         guardrails: Tests in one Holm family.
         needs_approval: A named person must approve before a promotion takes effect.
+        approval_hours: A challenger waits this long for its approval; then it must be judged anew.
     """
 
     metric: str
@@ -129,15 +130,52 @@ class Gate(Frozen):
     max_calibration_error: float | None = None
     guardrails: tuple[Guardrail, ...] = ()
     needs_approval: bool = False
+    approval_hours: float = Field(default=72.0, gt=0)
+
+
+class Monitoring(Frozen):
+    """When traffic is judged, what counts as harm, and what follows from it.
+
+    Attributes:
+        window_hours: Length of a window.
+        min_rows: A window with fewer predictions judges nothing.
+        drift_effect: A column moved when its effect (Jensen-Shannon distance) reaches this.
+        drift_share: The inputs drifted when this share of the columns moved.
+        max_loss: Tolerated relative increase of the gate metric's error over the promise
+            (``1 - metric``, or the metric itself when lower is better); the gate's floor counts too.
+        violations: (k, n): retrain when k of the last n judged windows violate.
+        min_new_rows: Labelled rows that must have arrived since the champion's snapshot.
+        cooldown_hours: Between two retrainings, and between two automatic rollbacks.
+        fresh_hours: How long after its release a champion may be rolled back automatically.
+        outcome_after_hours: Outcomes are looked for from this age of a prediction on.
+        outcome_within_days: Until this age.
+    """
+
+    window_hours: float = Field(default=24.0, gt=0)
+    min_rows: int = Field(default=200, ge=30)
+    drift_effect: float = Field(default=0.1, gt=0, lt=1)
+    drift_share: float = Field(default=0.3, gt=0, le=1)
+    max_loss: float = Field(default=0.25, gt=0)
+    violations: tuple[int, int] = (2, 5)
+    min_new_rows: int = Field(default=500, ge=1)
+    cooldown_hours: float = Field(default=24.0, ge=0)
+    fresh_hours: float = Field(default=168.0, gt=0)
+    outcome_after_hours: float = Field(default=24.0, ge=0)
+    outcome_within_days: float = Field(default=30.0, gt=0)
 
 
 class Serving(Frozen):
-    """How the service is sized; ``port`` 0 lets the machine choose."""
+    """How the service is sized; ``port`` 0 lets the machine choose.
+
+    ``log_inputs``: whether the prediction log keeps the inputs or only their hash. Without values
+    input drift cannot be seen and releases cannot be compared on traffic.
+    """
 
     gpu: int = Field(default=0, ge=0)
     max_rows: int = Field(default=1024, ge=1)
     timeout_s: float = Field(default=10.0, gt=0)
     port: int = Field(default=0, ge=0, le=65535)
+    log_inputs: Literal["values", "hash"] = "values"
 
 
 class ModelProduct(Frozen):
@@ -158,6 +196,7 @@ class ModelProduct(Frozen):
     data: Data
     trials: tuple[Trial, ...] = Field(min_length=1)
     gate: Gate
+    monitoring: Monitoring = Monitoring()
     serving: Serving = Serving()
 
     @property

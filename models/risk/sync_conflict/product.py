@@ -7,6 +7,7 @@ from models.contracts.product import (
     Gate,
     Guardrail,
     ModelProduct,
+    Monitoring,
     TimeSplit,
     Trial,
 )
@@ -108,4 +109,6 @@ PRODUCT = ModelProduct(
             Guardrail(metric="roc_auc", slice="tenant", max_loss=0.25),
         ),
     ),
+    # a tenant merges about once an hour: a month is the shortest window that judges anything
+    monitoring=Monitoring(window_hours=720),
 )
