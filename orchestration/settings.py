@@ -33,6 +33,25 @@ class Settings(BaseSettings):
     mlflow_uri: str | None = Field(
         default=None, description="MLflow tracking URI; unset: `<home>/mlflow.db`"
     )
+    spool_mb: int = Field(
+        default=512, ge=1, description="Size at which a service's log is full and it answers 503"
+    )
+    retention_days: int = Field(default=90, ge=1, description="Days the prediction log is kept")
+    outcome_after_hours: float = Field(
+        default=24.0, ge=0, description="A prediction is judged from this age on"
+    )
+    outcome_within_days: float = Field(
+        default=30.0, gt=0, description="An outcome known later than this is kept and not judged"
+    )
+    cost_per_hour: float = Field(
+        default=0.05, ge=0, description="Price of one busy machine hour, for cost per 1,000"
+    )
+    alert_urls: str = Field(
+        default="", description="Where alerts go besides the log: Apprise URLs, space separated"
+    )
+    alert_mute: str = Field(
+        default="", description="Alerts nobody wants: `kind` or `kind:subject`, * allowed, spaced"
+    )
 
     def home_paths(self) -> Home:
         """The home with an absolute root: child processes run elsewhere."""

@@ -142,13 +142,11 @@ class Monitoring(Frozen):
         drift_effect: A column moved when its effect (Jensen-Shannon distance) reaches this.
         drift_share: The inputs drifted when this share of the columns moved.
         max_loss: Tolerated relative increase of the gate metric's error over the promise
-            (``1 - metric``, or the metric itself when lower is better); the gate's floor counts too.
+            (``1 - metric``, or the metric itself when lower is better). The floor counts too.
         violations: (k, n): retrain when k of the last n judged windows violate.
         min_new_rows: Labelled rows that must have arrived since the champion's snapshot.
         cooldown_hours: Between two retrainings, and between two automatic rollbacks.
         fresh_hours: How long after its release a champion may be rolled back automatically.
-        outcome_after_hours: Outcomes are looked for from this age of a prediction on.
-        outcome_within_days: Until this age.
     """
 
     window_hours: float = Field(default=24.0, gt=0)
@@ -160,8 +158,6 @@ class Monitoring(Frozen):
     min_new_rows: int = Field(default=500, ge=1)
     cooldown_hours: float = Field(default=24.0, ge=0)
     fresh_hours: float = Field(default=168.0, gt=0)
-    outcome_after_hours: float = Field(default=24.0, ge=0)
-    outcome_within_days: float = Field(default=30.0, gt=0)
 
 
 class Serving(Frozen):

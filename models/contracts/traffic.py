@@ -55,7 +55,7 @@ class OutcomeRecord(Frozen):
 
     Policy: every report is kept. A repeated report changes nothing. Of contradicting reports the
     one with the latest ``known_at`` counts (of equal ones, the one received last). A report that
-    becomes known later than ``outcome_within_days`` after the prediction is kept and not judged.
+    becomes known more than 30 days (a setting) after the decision is kept and not judged.
     An outcome that was known before the decision's ``event_time`` cannot be and is not judged.
 
     Attributes:
