@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -19,47 +19,60 @@ from assets.dbt_manifest import DbtError, Node, Test, command, nodes, tests
 from models.contracts.base import Frozen
 from stores.files import sha256, write_atomic
 from stores.home import Home
+from stores.spool import TrafficPolicy
 
+#: First part of the keys of what is made from the services' logs.
+WAY_BACK = "traffic"
 NOT_RUN: Mapping[str, Any] = {"status": "skipped", "message": "not run: something above failed"}
 
 
 def build_dbt_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
-    """One subsettable multi-asset over all models, in the warehouse's pool of one."""
-    models, guards = nodes(manifest), tests(manifest)
-    keys = {model.unique_id: model.key for model in models}
+    """The way to the features: one subsettable multi-asset, in the warehouse's pool of one."""
+    project = _Project.of(manifest)
+    mine = [model for model in project.models if model.key.path[0] != WAY_BACK]
 
-    @dg.multi_asset(
-        name="dbt",
-        specs=[_spec(model) for model in models],
-        check_specs=[
-            dg.AssetCheckSpec(
-                t.name, asset=keys[t.model], description=t.description or None, blocking=not t.warns
-            )
-            for t in guards
-        ],
-        can_subset=True,
-        pool="duckdb",
-    )
+    @_multi_asset("dbt", mine, project)
     def dbt(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Any]:
         """Build and test the selected models."""
-        chosen = [model for model in models if model.key in context.selected_asset_keys]
-        results = run_build(home, chosen, context.log.info)
-        healthy = yield from _checks(chosen, guards, results, context.selected_asset_check_keys)
-        for model in healthy:
-            seconds = float(results[model.unique_id]["execution_time"])
-            yield _materialization(model, models, seconds, home)
-        broken = [m for m in chosen if _status(results, m.unique_id) == "error"]
-        if broken:
-            reasons = "; ".join(f"{m.name}: {results[m.unique_id]['message']}" for m in broken)
-            raise dg.Failure(f"dbt could not build {reasons}")
+        yield from _build(context, home, project, {})
 
     return dbt
 
 
+def build_traffic_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
+    """The way back, apart: a fault in the log of traffic never keeps a product from its data."""
+    project = _Project.of(manifest)
+    mine = [model for model in project.models if model.key.path[0] == WAY_BACK]
+
+    @_multi_asset(f"dbt_{WAY_BACK}", mine, project)
+    def dbt_traffic(
+        context: dg.AssetExecutionContext,
+        home: dg.ResourceParam[Home],
+        traffic: dg.ResourceParam[TrafficPolicy],
+    ) -> Iterator[Any]:
+        """Build and test the selected models."""
+        variables = {
+            "ASSAY_OUTCOME_AFTER_HOURS": str(traffic.outcome_after_hours),
+            "ASSAY_OUTCOME_WITHIN_DAYS": str(traffic.outcome_within_days),
+        }
+        yield from _build(context, home, project, variables)
+
+    return dbt_traffic
+
+
 def run_build(
-    home: Home, models: Sequence[Node], say: Callable[[str], object]
+    home: Home,
+    models: Sequence[Node],
+    say: Callable[[str], object],
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """``dbt build`` of these models with their tests.
+
+    Args:
+        home: Whose warehouse.
+        models: What to build.
+        say: Told every line that dbt prints.
+        variables: Environment variables that the SQL asks for.
 
     Returns:
         Unique id to dbt's result (``status``, ``message``, ``execution_time``).
@@ -84,7 +97,11 @@ def run_build(
     )
     tail: list[str] = []
     with subprocess.Popen(
-        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        line,
+        env={**environment, **(variables or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         for text in process.stdout or ():
             tail = [*tail[-19:], text.rstrip()]
@@ -93,6 +110,55 @@ def run_build(
         raise DbtError("dbt ended without results:\n" + "\n".join(tail))
     found = json.loads(results.read_text(encoding="utf-8"))["results"]
     return {result["unique_id"]: result for result in found}
+
+
+class _Project(NamedTuple):
+    models: Sequence[Node]
+    guards: Sequence[Test]
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "_Project":
+        return cls(nodes(manifest), tests(manifest))
+
+
+def _multi_asset(
+    name: str, mine: Sequence[Node], project: _Project
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    keys = {model.unique_id: model.key for model in mine}
+    return dg.multi_asset(
+        name=name,
+        specs=[_spec(model) for model in mine],
+        check_specs=[
+            dg.AssetCheckSpec(
+                t.name, asset=keys[t.model], description=t.description or None, blocking=not t.warns
+            )
+            for t in project.guards
+            if t.model in keys
+        ],
+        can_subset=True,
+        pool="duckdb",
+    )
+
+
+def _build(
+    context: dg.AssetExecutionContext, home: Home, project: _Project, variables: Mapping[str, str]
+) -> Iterator[Any]:
+    """Run dbt on the selected models; yield a result per test and per model that passed its own.
+
+    Raises:
+        dg.Failure: A model was not built; the message is dbt's.
+    """
+    chosen = [model for model in project.models if model.key in context.selected_asset_keys]
+    results = run_build(home, chosen, context.log.info, variables)
+    selected = context.selected_asset_check_keys
+    healthy = yield from _checks(chosen, project.guards, results, selected)
+    for model in healthy:
+        seconds = float(results[model.unique_id]["execution_time"])
+        yield _materialization(model, project.models, seconds, home)
+    broken = [m for m in chosen if _status(results, m.unique_id) == "error"]
+    if broken:
+        reasons = "; ".join(f"{m.name}: {results[m.unique_id]['message']}" for m in broken)
+        raise dg.Failure(f"dbt could not build {reasons}")
 
 
 class Passed(Frozen):

@@ -3,10 +3,10 @@
     python -m benchmarks.predict_latency [--rounds 10]
 
 Every trial of the first product is fitted on seeded rows, sealed, built and rolled out as in
-production, beside a service whose only endpoint does nothing. One client, one kept connection:
-latency without queueing. Every figure is the median over the rounds of that round's quantile, so a
-burst of something else on the machine does not decide. Goals: p95 of one row at most 1.5 times the
-empty endpoint's, and at most 5 ms.
+production, with its prediction log on, beside a service whose only endpoint does nothing. One
+client, one kept connection: latency without queueing. Every figure is the median over the rounds of
+that round's quantile, so a burst of something else on the machine does not decide. Goals: p95 of
+one row at most 1.5 times the empty endpoint's, and at most 5 ms.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from urllib.request import urlopen
 
 from models.contracts.product import ModelProduct
 from models.registry import products
@@ -115,6 +116,8 @@ def our_service(
     built = site.make(f"v2026010{number}_000000", product.trials[number])
     try:
         done = site.deployer().roll_out(product, built.ref.tag, built.golden)
+        with urlopen(f"{done.url}/health") as answer:
+            assert json.load(answer)["prediction_log"] == "on"
         yield int(done.url.rpartition(":")[2]), list(built.golden.rows)
     finally:
         site.deployer().stop(product)

@@ -1,6 +1,7 @@
 """Everything that is decided about a request before the service sees it: size, type, request id.
 
 Raw ASGI, so it costs microseconds and also covers chunked bodies. It knows no model and no schema.
+Every refusal passes here, its own and the service's, so it is here that the log hears of them.
 Left to itself BentoML answers an endless, stalled or oddly typed body with 500 or 504, and a wrong
 path in plain text; here each of these ends as a 4xx with a JSON body.
 """
@@ -9,15 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
+
+from bentos.records import Asked
+from models.contracts.traffic import PURPOSE_HEADER, Purpose
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+Refusal = Callable[[Asked, str, int], None]
+
+#: The request that is being answered; set for everything the application does for it.
+ASKED: ContextVar[Asked] = ContextVar("asked")
+
+#: Refusals of these are logged; other paths are probes and typing errors.
+LOGGED_PATHS = frozenset({"/predict", "/outcome"})
 
 MAX_BODY_BYTES = 2_000_000
 BODY_SECONDS = 5.0
@@ -30,6 +45,8 @@ _PLAIN = {
     404: "no such path; GET /docs.json lists what there is",
     405: "this path takes another method; see GET /docs.json",
 }
+_LOG = logging.getLogger("assay.guard")
+_PURPOSE = PURPOSE_HEADER.encode()
 _TOO_WRONG = "the body is not as GET /docs.json describes it, in more places than can be listed"
 
 
@@ -52,12 +69,19 @@ class Guard:
         app: The application behind it.
         max_body_bytes: Larger bodies are answered 413, whether announced or chunked.
         body_seconds: A body that takes longer to arrive is answered 408.
+        refused: Told of every POST to one of ``LOGGED_PATHS`` that is answered 400 or more: the
+            request, its path and the status, before the answer goes out.
     """
 
     def __init__(
-        self, app: App, max_body_bytes: int = MAX_BODY_BYTES, body_seconds: float = BODY_SECONDS
+        self,
+        app: App,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        body_seconds: float = BODY_SECONDS,
+        refused: Refusal | None = None,
     ) -> None:
         self.app = app
+        self.refused = refused
         self.max_body_bytes = max_body_bytes
         self.body_seconds = body_seconds
 
@@ -67,7 +91,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        reply = _Reply(send, _request_id(headers))
+        asked = _asked(headers)
+        ASKED.set(asked)
+        reply = _Reply(send, asked, partial(self._tell, scope, asked))
         try:
             if scope["method"] == "POST":
                 _check_type(headers)
@@ -77,7 +103,27 @@ class Guard:
         except _HungUpError:
             return
         else:
+            await self._pass_on(scope, receive, reply)
+
+    async def _pass_on(self, scope: Message, receive: Receive, reply: _Reply) -> None:
+        """The application's turn; what it lets through is answered further out, as BentoML does."""
+        try:
             await self.app(scope, receive, reply)
+        except asyncio.CancelledError:
+            reply.ended(504)
+            raise
+        except Exception:
+            reply.ended(500)
+            raise
+
+    def _tell(self, scope: Message, asked: Asked, status: int) -> None:
+        logged = scope["method"] == "POST" and scope["path"] in LOGGED_PATHS
+        if self.refused is None or status < 400 or not logged:
+            return
+        try:
+            self.refused(asked, scope["path"], status)
+        except Exception:  # noqa: BLE001 - the answer matters more than the note of it
+            _LOG.exception("a refusal was not logged")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         announced = headers.get(b"content-length", b"")
@@ -112,10 +158,11 @@ class _HungUpError(Exception):
 class _Reply:
     """Sends on, with the request id on every answer and short JSON in place of other refusals."""
 
-    def __init__(self, send: Send, request_id: bytes) -> None:
+    def __init__(self, send: Send, asked: Asked, tell: Callable[[int], None]) -> None:
         self._send = send
-        self._request_id = request_id
-        self._replaced = False
+        self._request_id = asked.request_id.encode()
+        self._tell = tell
+        self._started = self._replaced = False
 
     async def __call__(self, message: Message) -> None:
         """Pass one message of the application on."""
@@ -127,6 +174,7 @@ class _Reply:
                 allow = [pair for pair in message["headers"] if pair[0] == b"allow"]
                 await self.error(message["status"], text, allow)
                 return
+            self.ended(message["status"])
             message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
         await self._send(message)
 
@@ -134,6 +182,7 @@ class _Reply:
         self, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None
     ) -> None:
         """Answer by ourselves."""
+        self.ended(status)
         body = json.dumps({"error": text}).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -143,6 +192,12 @@ class _Reply:
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+    def ended(self, status: int) -> None:
+        """Note how the request ended, once."""
+        if not self._started:
+            self._started = True
+            self._tell(status)
 
 
 def _replacement(start: Message) -> str | None:
@@ -160,10 +215,12 @@ def _check_type(headers: dict[bytes, bytes]) -> None:
         raise Refused(415, "the body must be JSON; send content-type: application/json")
 
 
-def _request_id(headers: dict[bytes, bytes]) -> bytes:
-    """The client's id when it is a plain token, else a fresh one."""
+def _asked(headers: dict[bytes, bytes]) -> Asked:
+    """The client's request id when it is a plain token, else a fresh one."""
     given = headers.get(b"x-request-id", b"")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    purpose: Purpose = "golden" if headers.get(_PURPOSE) == b"golden" else "traffic"
+    return Asked(request_id, time.monotonic_ns(), purpose)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -24,7 +24,7 @@ def install() -> None:
 def _is_no_success(record: logging.LogRecord) -> bool:
     """Keep access lines of refused and failed requests only."""
     args = record.args
-    return not (isinstance(args, tuple) and len(args) == 4 and "status=200" in str(args[2]))
+    return not (isinstance(args, tuple) and len(args) == 4 and "status=2" in str(args[2]))
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

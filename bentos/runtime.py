@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from models import registry
-from models.contracts.api import Prediction, PredictResponse, RiskLevel, to_matrix
-from models.contracts.learner import Predictor
+from models.contracts.api import Prediction, PredictResponse, RiskLevel
+from models.contracts.learner import Matrix, Predictor
 from models.contracts.product import ModelProduct
 from models.contracts.results import Candidate
 
@@ -60,11 +60,11 @@ class Runtime:
         """Positions of the rows whose tenant the model was not trained for."""
         return [position for position, row in enumerate(rows) if row.tenant not in self.tenants]
 
-    def answer(self, rows: Sequence[Any]) -> PredictResponse:
-        """Predict validated rows of known tenants.
+    def answer(self, inputs: Matrix) -> PredictResponse:
+        """Predict rows of known tenants.
 
         Args:
-            rows: Instances of the product's row model.
+            inputs: Shape (n, d) in the product's column order; NaN for null.
 
         Returns:
             One prediction per row, in order.
@@ -73,7 +73,7 @@ class Runtime:
             ArithmeticError: The model gave something else than probabilities: a fault of ours,
                 which must not look like one of the request.
         """
-        scores = self.predictor.predict(to_matrix(self.product, rows)).tolist()
+        scores = self.predictor.predict(inputs).tolist()
         if not all(0.0 <= score <= 1.0 for score in scores):
             raise ArithmeticError(f"{self.version} gave {scores}, not probabilities")
         return PredictResponse(predictions=[self._prediction(score) for score in scores])

@@ -1,34 +1,44 @@
-"""The admin HTTP service: versions, best, performance, rollback. Loopback only, with a token.
+"""The admin HTTP service: versions, best, performance, rollback, alerts. Loopback, with a token.
 
 A thin face of ``operations``; the token lies in ``<home>/keys/admin-token``. The pages of the
-evaluations are handed out without it: they are what the links in the UI point to.
+evaluations and incidents are handed out without it: they are what links in the UI point to. It also
+sweeps for alerts, because a dead daemon cannot report itself.
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
 
 from models.core.regression import judge_regression
 from models.registry import ProductError, get
 from orchestration import operations
+from orchestration.pages import page_routes
 from orchestration.settings import Settings
+from orchestration.watch import EVERY_SECONDS, watch
 from stores.deployer import RolloutError
 from stores.files import write_atomic
 from stores.ledger import LedgerError
 
+if TYPE_CHECKING:
+    from stores.alerts import Alerts
+
 Answer = tuple[int, Any]
+#: A sweep that is sending is not waited for longer.
+_END_SECONDS = 5.0
 
 
 class _Body(BaseModel):
@@ -38,10 +48,17 @@ class _Body(BaseModel):
 
 
 class RollbackBody(_Body):
-    """``version_id`` None means the release that served before."""
+    """``version_id`` None means the release that served before; a later one goes forward."""
 
     version_id: str | None = None
     reason: str = Field(default="by admin request", max_length=500)
+    by: str | None = Field(default=None, min_length=1, max_length=200)
+
+
+class ApproveBody(_Body):
+    """Who approves the challenger that waits."""
+
+    by: str = Field(min_length=1, max_length=200)
 
 
 class PerformanceBody(_Body):
@@ -67,9 +84,13 @@ def token(home: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def build_app(settings: Settings) -> Starlette:
-    """The ASGI application; every route answers JSON, and errors say what to do."""
-    pages = settings.home_paths().root / "evaluations"
+def build_app(settings: Settings, sweep_seconds: float = EVERY_SECONDS) -> Starlette:
+    """The ASGI application; every route answers JSON, and errors say what to do.
+
+    Args:
+        settings: Where everything is.
+        sweep_seconds: Seconds between two sweeps for alerts; none comes at once.
+    """
     expected = f"Bearer {token(settings.home_paths().root)}"
 
     def route(path: str, method: str, act: Callable[[Settings, Any], Answer]) -> Route:
@@ -87,10 +108,14 @@ def build_app(settings: Settings) -> Starlette:
             route("/models/versions", "GET", versions),
             route("/models/best", "GET", best),
             route("/models/rollback", "POST", rollback),
+            route("/models/approve", "POST", approve),
             route("/models/performance", "POST", performance),
             route("/models/auto-rollback", "POST", auto_rollback),
-            Mount("/evaluations", StaticFiles(directory=pages, check_dir=False)),
-        ]
+            route("/alerts", "GET", alerts),
+            *page_routes(settings),
+            Route("/alerts/{incident}/{name}", _incident_file(settings)),
+        ],
+        lifespan=_watching(settings, sweep_seconds),
     )
 
 
@@ -114,10 +139,19 @@ def best(settings: Settings, query: Any) -> Answer:
 
 
 def rollback(settings: Settings, body: bytes) -> Answer:
-    """``POST /models/rollback``: serve another release, with a ledger entry."""
+    """``POST /models/rollback``: serve another release, back or forward, with a ledger entry."""
     asked = RollbackBody.model_validate_json(body)
-    done = operations.go_to(get(asked.product), settings, asked.version_id, asked.reason, _quiet)
+    done = operations.go_to(
+        get(asked.product), settings, asked.version_id, asked.reason, _quiet, by=asked.by
+    )
     return 200, done.model_dump(mode="json")
+
+
+def approve(settings: Settings, body: bytes) -> Answer:
+    """``POST /models/approve``: a named person's word for the challenger that waits."""
+    asked = ApproveBody.model_validate_json(body)
+    entry = operations.approve(get(asked.product), settings, asked.by)
+    return 200, entry.model_dump(mode="json")
 
 
 def performance(settings: Settings, body: bytes) -> Answer:
@@ -147,6 +181,66 @@ def auto_rollback(settings: Settings, body: bytes) -> Answer:
         done = operations.go_to(product, settings, None, verdict.reason, _quiet)
         answer["rollout"] = done.model_dump(mode="json")
     return 200, answer
+
+
+def alerts(settings: Settings, query: Any) -> Answer:
+    """``GET /alerts?open=1&limit=``: incidents, newest first, with who was told."""
+    from stores.alerts import Alerts
+
+    table = Alerts(settings.home_paths().alerts)
+    limit = int(query.get("limit", 100))
+    found = table.incidents(open_only=query.get("open", "") in ("1", "true"), limit=limit)
+    return 200, [
+        incident.model_dump(mode="json")
+        | {"next_step": incident.next_step, "told": _told(table, incident.id)}
+        for incident in found
+    ]
+
+
+def _told(table: Alerts, identity: str) -> dict[str, str | None]:
+    """Notifier to when it took the message, None while it has not."""
+    return {
+        one.notifier: one.delivered_at.isoformat() if one.delivered_at else None
+        for one in table.deliveries(identity)
+    }
+
+
+def _incident_file(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    """Hands out an incident's two files; not the folder, in which the alert table lies too."""
+    from stores.reports.incident import HTML_NAME, JSON_NAME
+
+    folder = settings.home_paths().alerts
+
+    async def endpoint(request: Request) -> Response:
+        identity, name = request.path_params["incident"], request.path_params["name"]
+        path = folder / identity / name
+        known = re.fullmatch(r"[0-9a-z-]+", identity) and name in (HTML_NAME, JSON_NAME)
+        if not known or not path.is_file():
+            return _error(404, "no such report; `assay alerts` lists the incidents")
+        return FileResponse(path)
+
+    return endpoint
+
+
+def _watching(
+    settings: Settings, seconds: float
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Sweeps in a thread of its own for as long as the service runs."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        ended = threading.Event()
+        thread = threading.Thread(
+            target=watch, args=(settings, ended, seconds), name="watch", daemon=True
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            await run_in_threadpool(thread.join, _END_SECONDS)
+
+    return lifespan
 
 
 async def _answer(

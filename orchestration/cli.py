@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from orchestration.cli_alerts import add_alert_commands
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="assay: a model must earn its traffic.", no_args_is_help=True, add_completion=False
 )
+add_alert_commands(app)
 out = Console()
 
 Product = Annotated[str, typer.Argument(help="Key of a product, e.g. risk/sync_conflict")]
@@ -72,18 +75,47 @@ def run(
         if dry_run:
             return
         result = execute(definitions, found, list(reasons))
-        for check in result.get_asset_check_evaluations():
-            if not check.passed and not str(check.description).startswith("not run"):
-                name = f"{check.asset_key.to_user_string()} / {check.check_name}"
-                out.print(f"[red]check failed[/red] {name}: {check.description}", soft_wrap=True)
+        _print_failed_checks(result)
         seconds = time.perf_counter() - begun
         out.print(f"{'done' if result.success else '[red]failed[/red]'} in {seconds:.1f} s")
         raise typer.Exit(0 if result.success else 1)
 
 
 @app.command()
+def monitor(
+    product: MaybeProduct = None,
+    no_act: Annotated[bool, typer.Option("--no-act", help="Only say what should follow")] = False,
+) -> None:
+    """Take the logs in, judge the traffic now, then do what the sensors would: once, or not at all.
+
+    Outcomes reach it by POST /outcome or as files in <home>/inbox/outcomes.
+    """
+    from orchestration.console import monitoring_report
+    from orchestration.jobs import way_back
+    from orchestration.loop import Site, act
+    from orchestration.running import execute, instance
+
+    settings = _settings()
+    with plain_errors(), instance(settings) as found:
+        chosen, definitions = _chosen(product), _definitions()
+        keys = way_back(chosen).resolve(definitions.resolve_asset_graph())
+        result = execute(definitions, found, sorted(keys))
+        _print_failed_checks(result)
+        for one in chosen:
+            out.print(monitoring_report(one, settings))
+        if not result.success:
+            raise typer.Exit(1)
+        if no_act:
+            return
+        acts = act(Site(definitions, found, settings), chosen, out.print)
+        for done in acts:
+            out.print(f"{done.due.key}: {'done' if done.success else '[red]failed[/red]'}")
+        raise typer.Exit(0 if all(done.success for done in acts) else 1)
+
+
+@app.command()
 def status(product: MaybeProduct = None) -> None:
-    """Products, what serves, and what the gate last said."""
+    """Products, what serves, what the gate and monitoring last said, who is waited for."""
     from orchestration.console import product_table, status_table
 
     with plain_errors():
@@ -114,27 +146,38 @@ def promote(product: Product) -> None:
 def approve(
     product: Product, by: Annotated[str, typer.Option("--by", help="Name of the person")]
 ) -> None:
-    """Approve the challenger that waits for a named person; then `assay promote`."""
+    """Approve the challenger that waits for a named person; then `assay promote`.
+
+    In time only: a decision that waits longer than the gate's approval_hours must be judged anew.
+    """
     from orchestration import operations
 
     with plain_errors():
         entry = operations.approve(_get(product), _settings(), by)
-    out.print(f"approved by {by} at {entry.at:%Y-%m-%d %H:%M} UTC; next: assay promote {product}")
+    out.print(
+        f"approved by {entry.body['by']} at {entry.at:%Y-%m-%d %H:%M} UTC; "
+        f"next: assay promote {product} (under `assay up` the sensor `approved` does it)"
+    )
 
 
 @app.command()
 def rollback(
     product: Product,
     to: Annotated[
-        str | None, typer.Option("--to", help="Version; the previous one if unset")
+        str | None,
+        typer.Option("--to", help="Version, earlier or later; the previous one if unset"),
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Kept in the ledger")] = "by hand",
+    by: Annotated[str | None, typer.Option("--by", help="Who; this user if unset")] = None,
 ) -> None:
-    """Serve the previous release again (or the one named); forward works the same way."""
+    """Serve the previous release again, or the one named by --to: an earlier one or a later one.
+
+    Going forward is --to with the later version. Repeat it after a crash: it finishes.
+    """
     from orchestration import operations
 
     with plain_errors():
-        done = operations.go_to(_get(product), _settings(), to, reason, out.print)
+        done = operations.go_to(_get(product), _settings(), to, reason, out.print, by=by)
     out.print(f"{product} now serves {done.bento} at {done.url}")
 
 
@@ -211,6 +254,13 @@ def demo() -> None:
 
     with plain_errors():
         raise typer.Exit(run_demo(_settings(), out))
+
+
+def _print_failed_checks(result: dg.ExecuteInProcessResult) -> None:
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and not str(check.description).startswith("not run"):
+            name = f"{check.asset_key.to_user_string()} / {check.check_name}"
+            out.print(f"[red]check failed[/red] {name}: {check.description}", soft_wrap=True)
 
 
 def _settings() -> Settings:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 
+from assets.stages.approval import newest_approval
+from assets.stages.monitoring import read_latest, read_reports
+from models.contracts.monitoring import OVERALL, VersionWindow
 from models.contracts.product import ModelProduct
 from models.contracts.results import Estimate, Evaluation, GateDecision, Snapshot
 from orchestration.operations import Explanation, Version
 from orchestration.refresh import Reasons
 from orchestration.resources import build_deployer
 from orchestration.settings import Settings
+from stores.home import Home
 from stores.ledger import Entry, Ledger
+
+#: Windows a person wants to see at a glance.
+SHOWN_WINDOWS = 12
 
 
 def plan_table(reasons: Reasons) -> Table:
@@ -33,12 +41,14 @@ def interval(estimate: Estimate) -> str:
 
 def status_table(products: Sequence[ModelProduct], settings: Settings) -> Table:
     """One short row per product."""
-    table = _folding("product", "champion", "holdout", "last decision", "service")
+    table = _folding("product", "champion", "holdout", "last decision", "monitoring", "service")
     for product in products:
         facts = _facts(product, settings)
         champion = facts["champion"].replace(" ", "\n")
         holdout = f"{facts['metric']}\n{facts['holdout']}"
-        table.add_row(product.key, champion, holdout, facts["decision"], facts["url"])
+        word = facts["approval"] if facts["approval"] != "-" else facts["decision"]
+        monitored = facts["monitoring"]
+        table.add_row(product.key, champion, holdout, word, monitored, facts["url"])
     return table
 
 
@@ -71,6 +81,8 @@ def _facts(product: ModelProduct, settings: Settings) -> dict[str, str]:
         "holdout": "-",
         "decision": decision.outcome if decision else "never asked",
         "why": decision.reason if decision else "-",
+        "approval": _approval(product, home, ledger),
+        "monitoring": _verdict(product, home),
         "bento": running.bento if running else "-",
         "url": running.url if running else "not running",
         "report": "-",
@@ -81,6 +93,57 @@ def _facts(product: ModelProduct, settings: Settings) -> dict[str, str]:
         facts["holdout"] = interval(card.metrics["overall"][product.gate.metric])
         facts["report"] = str(folder / "report.html")
     return facts
+
+
+def _approval(product: ModelProduct, home: Home, ledger: Ledger) -> str:
+    """Whose word is waited for, until when; a dash when nobody's is."""
+    asked = newest_approval(product, ledger, home.latest(product, "evaluation"))
+    return asked.sentence(product) if asked else "-"
+
+
+def _verdict(product: ModelProduct, home: Home) -> str:
+    """The newest judged window of the champion, in monitoring's own words."""
+    result = read_latest(product, home)
+    if result is None:
+        return "never; `assay monitor`"
+    for report in reversed(read_reports(product, home)):
+        for one in report.versions:
+            if one.version == result.champion and one.verdict.judged:
+                return f"{report.start:%Y-%m-%d %H:%M}: {one.verdict.reason}"
+    return "no window of the champion was judged yet"
+
+
+def monitoring_report(product: ModelProduct, settings: Settings) -> RenderableType:
+    """The newest windows and what monitoring concluded from them."""
+    home = settings.home_paths()
+    result = read_latest(product, home)
+    if result is None:
+        return f"{product.key}: no monitoring result yet"
+    shown = _folding("window", "version", "rows", "drifted", "estimated", "realised", "verdict")
+    shown.title, shown.title_justify = f"{product.key}, as of {result.as_of:%Y-%m-%d %H:%M}", "left"
+    for report in read_reports(product, home)[-SHOWN_WINDOWS:]:
+        for one in report.versions:
+            shown.add_row(*_window_row(product.gate.metric, report.start, one))
+    concluded = {
+        "retrain": result.retrain.reason,
+        "rollback": result.rollback.reason if result.rollback else "no champion",
+        "regression": result.regression or "none",
+    }
+    lines = (f"{name}: {reason}" for name, reason in concluded.items())
+    return Group(shown if shown.row_count else f"{product.key}: no closed window yet", *lines)
+
+
+def _window_row(metric: str, start: datetime, one: VersionWindow) -> tuple[str, ...]:
+    values = [found.get(OVERALL, {}).get(metric) for found in (one.estimated, one.realised)]
+    moved = sum(effect.drifted for effect in (*one.drift, one.score_drift))
+    return (
+        f"{start:%Y-%m-%d %H:%M}",
+        one.version,
+        f"{one.rows:,}",
+        f"{moved} of {len(one.drift) + 1}",
+        *(interval(value) if value else "-" for value in values),
+        one.verdict.reason,
+    )
 
 
 def load_evaluation(path: Path) -> Evaluation:

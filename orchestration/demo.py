@@ -1,8 +1,13 @@
-"""`assay demo`: the whole chain once, real requests, one table, and nothing left running."""
+"""`assay demo`: the chain once, real requests, then the loop: drift that hurts and drift that not.
+
+Prints what it shows and why; leaves nothing running. The loop's events are generated
+(``orchestration.rehearsal``), so it is shown on generated data only, and once per home.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 
 import httpx
@@ -11,42 +16,56 @@ from rich.table import Table
 
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
+from models.contracts.traffic import PURPOSE_HEADER
 from models.registry import products
 from orchestration.console import plan_table, product_table
 from orchestration.definitions import defs
+from orchestration.demo_loop import show_loop
+from orchestration.loop import Site
 from orchestration.resources import build_deployer
 from orchestration.running import execute, instance, stale
 from orchestration.settings import Settings
 from stores.ledger import Ledger
 
+#: Generated events lie years back, the golden requests of a roll-out are of today: the code
+#: location reads from the environment how much of the log to keep.
+RETENTION_DAYS = "3650"
+
 
 def run_demo(settings: Settings, out: Console) -> int:
-    """Materialise what changed, serve, ask, print.
+    """Materialise what changed, serve, ask, print; then the loop, where it was not shown yet.
 
     Returns:
-        Exit status: 0 when every product serves and answered.
+        Exit status: 0 when every product serves and answered, and the loop did what it should.
     """
     begun = time.perf_counter()
+    os.environ.setdefault("ASSAY_RETENTION_DAYS", RETENTION_DAYS)
     out.print(f"home {settings.home_paths().root}, raw data from {settings.data_origin().chosen()}")
     deployer = build_deployer(settings)
     try:
         with instance(settings) as found:
-            definitions = defs()
-            reasons = stale(definitions, found, settings, None)
-            out.print(plan_table(reasons))
-            if reasons and not execute(definitions, found, list(reasons)).success:
-                out.print("[red]the run failed; the messages above say at which step[/red]")
-                return 1
-        served = [_ask(product, settings, out) for product in products()]
+            site = Site(defs(), found, settings, deployer)
+            ok = _chain(site, out) and show_loop(site, out)
         for product in products():
             out.print(product_table(product, settings))
     finally:
         for product in products():
             deployer.stop(product)
-    seconds = time.perf_counter() - begun
-    out.print(f"{sum(served)} of {len(served)} products served in {seconds:.0f} s, then stopped.")
+    out.print(f"{time.perf_counter() - begun:.0f} s; every service was stopped.")
     out.print("Next: `make up` for the UI; `assay explain risk/sync_conflict` for the record")
-    return 0 if all(served) else 1
+    return 0 if ok else 1
+
+
+def _chain(site: Site, out: Console) -> bool:
+    """Raw data to champions that answer."""
+    reasons = stale(site.definitions, site.instance, site.settings, None)
+    out.print(plan_table(reasons))
+    if reasons and not execute(site.definitions, site.instance, list(reasons)).success:
+        out.print("[red]the run failed; the messages above say at which step[/red]")
+        return False
+    served = [_ask(product, site.settings, out) for product in products()]
+    out.print(f"{sum(served)} of {len(served)} products serve and answer.")
+    return all(served)
 
 
 def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
@@ -63,7 +82,9 @@ def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
     url = running.url if running else roll_out(product, home, deployer, out.print).url
     text = (home.evaluation(product, release.evaluation_id) / "golden.json").read_text()
     rows = GoldenSet.model_validate_json(text).rows[:3]
-    answer = httpx.post(f"{url}/predict", json={"rows": rows}, timeout=30)
+    # golden rows of long ago: answered and logged, and no traffic
+    golden = {PURPOSE_HEADER: "golden"}
+    answer = httpx.post(f"{url}/predict", json={"rows": rows}, headers=golden, timeout=30)
     answer.raise_for_status()
     table = Table("tenant", "probability", "risk_level", "confidence", "model_version",
                   title=f"POST {url}/predict", title_justify="left")  # fmt: skip
@@ -73,6 +94,8 @@ def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
                       prediction["model_version"])  # fmt: skip
     out.print(table)
     wrong = product.data.names[0]
-    refused = httpx.post(f"{url}/predict", json={"rows": [{**rows[0], wrong: "many"}]})
+    refused = httpx.post(
+        f"{url}/predict", json={"rows": [{**rows[0], wrong: "many"}]}, headers=golden
+    )
     out.print(f"a wrong type answers {refused.status_code}: {json.dumps(refused.json())[:160]}")
     return refused.status_code == httpx.codes.BAD_REQUEST

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 
 from pydantic import JsonValue
 
+from assets.stages.approval import newest_approval
 from assets.stages.service import roll_out
 from models.contracts.base import Frozen
 from models.contracts.product import ModelProduct
 from models.contracts.results import Evaluation, Release, Snapshot
 from orchestration.resources import build_deployer
 from orchestration.settings import Settings
-from stores.deployer import Rollout
+from stores.deployer import Deployer, Rollout
 from stores.ledger import Entry, Ledger, LedgerError
 
 
@@ -39,14 +40,22 @@ def approve(product: ModelProduct, settings: Settings, by: str) -> Entry:
     """Let a named person approve the challenger that waits for it.
 
     Raises:
-        LedgerError: Nothing waits.
+        LedgerError: Nothing waits, it is approved already, or the time for it has passed.
     """
     ledger = ledger_of(product, settings)
     newest = settings.home_paths().latest(product, "evaluation")
-    decision = ledger.decision(newest) if newest else None
-    if decision is None or decision.outcome != "awaiting_approval":
+    asked = newest_approval(product, ledger, newest)
+    if asked is None:
         raise LedgerError(f"{product.key}: nothing waits for approval; see `assay status`")
-    body: dict[str, JsonValue] = {"candidate_id": decision.challenger, "by": by}
+    if not asked.pending:
+        raise LedgerError(f"{product.key}: {asked.sentence(product)}")
+    if not by.strip():
+        raise LedgerError(f"{product.key}: an approval needs the name of a person")
+    body: dict[str, JsonValue] = {
+        "candidate_id": asked.candidate_id,
+        "evaluation_id": asked.evaluation_id,
+        "by": by.strip(),
+    }
     return ledger.append("approval", body)
 
 
@@ -56,39 +65,68 @@ def go_to(
     to_version: str | None,
     reason: str,
     say: Callable[[str], object],
+    *,
+    by: str | None = None,
+    automatic: bool = False,
+    deployer: Deployer | None = None,
 ) -> Rollout:
     """Serve an earlier (or later) release instead of the current one.
+
+    Safe to repeat: when a rollback stands in the ledger and was not finished (a crash, a service
+    that did not start), asking again finishes that one instead of going back further.
 
     Args:
         product: The product.
         settings: Where everything is.
-        to_version: A release of the ledger; None means the one that served before.
+        to_version: A release of the ledger, earlier or later; None: the one that served before.
         reason: Kept in the ledger.
         say: Receives progress.
+        by: Who asked; None means the user of this process.
+        automatic: Monitoring asked, no person; the ledger says so, and the cooldown sees it.
+        deployer: Rolls the service out; None means this machine's.
 
     Raises:
-        LedgerError: There is nothing to go back to, or no such release.
+        LedgerError: There is nothing to go back to, no such release, or it serves already.
         RolloutError: It did not answer as it did offline; the ledger keeps the intent and
             `assay serve` tries again.
     """
     ledger = ledger_of(product, settings)
     current = ledger.current()
-    target = ledger.release(to_version) if to_version else ledger.previous()
+    target = _target(ledger, to_version)
     if current is None or target is None:
         raise LedgerError(f"{product.key}: no earlier release to go back to")
-    if target == current:
-        raise LedgerError(f"{product.key}: {target.version} is what serves already")
-    ledger.append(
-        "rollback",
-        {
+    if target != current:
+        body: dict[str, JsonValue] = {
             "from_version": current.version,
             "to_version": target.version,
-            "by": getpass.getuser(),
+            "by": by or getpass.getuser(),
             "reason": reason,
-        },
-    )
+        }
+        if automatic:
+            body["automatic"] = True
+        ledger.append("rollback", body, while_serving=current.version)
+    elif ledger.rolled_out() == target.version:
+        _point_aliases(product, settings)
+        raise LedgerError(f"{product.key}: {target.version} is what serves already")
+    # traffic first: a registry that is down must not keep a bad release serving
+    done = roll_out(product, settings.home_paths(), deployer or build_deployer(settings), say)
+    _point_aliases(product, settings)
+    return done
+
+
+def _point_aliases(product: ModelProduct, settings: Settings) -> None:
+    ledger = ledger_of(product, settings)
     settings.tracking().point_aliases(product, ledger.current(), ledger.previous())
-    return roll_out(product, settings.home_paths(), build_deployer(settings), say)
+
+
+def _target(ledger: Ledger, to_version: str | None) -> Release | None:
+    """The release to serve; a rollback that was not finished is finished first."""
+    if to_version:
+        return ledger.release(to_version)
+    moved, current = ledger.newest("release", "rollback"), ledger.current()
+    if moved and moved.kind == "rollback" and current and ledger.rolled_out() != current.version:
+        return current
+    return ledger.previous()
 
 
 def explain(product: ModelProduct, settings: Settings) -> Explanation:

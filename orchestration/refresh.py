@@ -1,11 +1,13 @@
 """What has to run: assets whose inputs, code or configuration changed, and what follows from them.
 
-One planner serves the command line, the schedules and the sensors. It builds nothing.
+One planner serves the command line, the schedules and the sensors. It builds nothing. It plans the
+chain forward, from raw data to the service; the way back (log, monitoring) runs by the clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
@@ -45,10 +47,12 @@ def plan(graph: AssetGraph, instance: dg.DagsterInstance, workplace: Workplace) 
         workplace: Where results are kept, where raw data comes from, and what for.
 
     Returns:
-        Key to reason in topological order; empty when nothing changed.
+        Key to reason in topological order, only what the products' services rest on; empty when
+        nothing changed.
     """
     home = workplace.home
-    reasons = _own_reasons(graph, instance)
+    wanted = upstream(graph, workplace.products, "service")
+    reasons = _own_reasons(graph, instance, wanted)
     for source in workplace.sources:
         reason = raw_reason(source, instance, home, workplace.origin)
         if reason:
@@ -60,7 +64,16 @@ def plan(graph: AssetGraph, instance: dg.DagsterInstance, workplace: Workplace) 
                 reasons[key] = "its result is gone"
     for product in workplace.products:
         _settle(graph, reasons, product, home)
-    return _spread(graph, reasons)
+    return {key: reason for key, reason in _spread(graph, reasons).items() if key in wanted}
+
+
+def upstream(
+    graph: AssetGraph, products: Sequence[ModelProduct], stage: str
+) -> AbstractSet[dg.AssetKey]:
+    """A stage of these products and everything it rests on."""
+    roots = [dg.AssetKey([product.domain, product.name, stage]) for product in products]
+    here = [root for root in roots if graph.has(root)]
+    return dg.AssetSelection.assets(*here).upstream().resolve(graph) if here else set()
 
 
 def raw_reason(
@@ -83,9 +96,13 @@ def raw_reason(
     return None
 
 
-def _own_reasons(graph: AssetGraph, instance: dg.DagsterInstance) -> Reasons:
+def _own_reasons(
+    graph: AssetGraph, instance: dg.DagsterInstance, wanted: AbstractSet[dg.AssetKey]
+) -> Reasons:
     """Missing, new code, or a dependency whose data version is not the one last read."""
-    keys = [key for key in graph.toposorted_asset_keys if graph.get(key).is_materializable]
+    keys = [
+        k for k in graph.toposorted_asset_keys if k in wanted and graph.get(k).is_materializable
+    ]
     tags = {key: _tags(key, instance) for key in keys}
     reasons: Reasons = {}
     for key in keys:
@@ -95,7 +112,7 @@ def _own_reasons(graph: AssetGraph, instance: dg.DagsterInstance) -> Reasons:
         elif recorded.get(CODE_VERSION) != graph.get(key).code_version:
             reasons[key] = "its code or configuration changed"
         else:
-            for parent in graph.get(key).parent_keys:
+            for parent in sorted(graph.get(key).parent_keys):
                 read = recorded.get(f"{INPUT_VERSION}/{parent.to_user_string()}")
                 if read != (tags.get(parent) or {}).get(DATA_VERSION):
                     reasons[key] = f"{parent.to_user_string()} changed"
@@ -114,7 +131,7 @@ def _spread(graph: AssetGraph, reasons: Mapping[dg.AssetKey, str]) -> Reasons:
     """Everything downstream of what runs, runs."""
     spread: Reasons = {}
     for key in graph.toposorted_asset_keys:
-        parents = [p for p in graph.get(key).parent_keys if p in spread]
+        parents = [p for p in sorted(graph.get(key).parent_keys) if p in spread]
         if key in reasons:
             spread[key] = reasons[key]
         elif parents and graph.get(key).is_materializable:

@@ -7,22 +7,30 @@ import dagster as dg
 from models.core.signing import ensure_keypair
 from orchestration.settings import Settings
 from stores.deployer import Deployer
+from stores.spool import TrafficPolicy
 
 
 def build_deployer(settings: Settings) -> Deployer:
     """The deployer that rolls services out on this machine."""
     home = settings.home_paths()
     _, public_key = ensure_keypair(home.keys)
-    return Deployer(home.root, home.bentos, public_key)
+    return Deployer(home.root, home.bentos, public_key, spool_mb=settings.spool_mb)
 
 
 def build_resources(settings: Settings) -> dg.Definitions:
     """Resources, executor and console logger of the code location."""
     return dg.Definitions(
         resources={
+            "settings": settings,
             "home": settings.home_paths(),
             "origin": settings.data_origin(),
             "tracking": settings.tracking(),
+            "traffic": TrafficPolicy(
+                retention_days=settings.retention_days,
+                outcome_after_hours=settings.outcome_after_hours,
+                outcome_within_days=settings.outcome_within_days,
+            ),
+            "cost_per_hour": settings.cost_per_hour,
             "deployer": dg.ResourceDefinition(lambda _: build_deployer(settings)),
         },
         # A step process of its own costs 3-4 s; a run is a process of its own already.

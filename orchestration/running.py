@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import dagster as dg
 from assets.raw import SOURCES
 from models.contracts.product import ModelProduct
 from models.registry import get, products
+from orchestration.recovery import end_dead_runs
 from orchestration.refresh import Reasons, Workplace, plan
 from orchestration.settings import Settings
 
@@ -40,23 +41,23 @@ def stale(
 ) -> Reasons:
     """The plan for one product (with everything it reads) or for all."""
     graph = definitions.resolve_asset_graph()
-    chosen = [get(key)] if key else list(products())
-    reasons = plan(graph, found, workplace(settings, chosen))
-    if key is None:
-        return reasons
-    roots = [dg.AssetKey([*key.split("/"), stage]) for stage in ("service",)]
-    wanted = set(dg.AssetSelection.assets(*roots).upstream().resolve(graph))
-    return {asset: reason for asset, reason in reasons.items() if asset in wanted}
+    chosen = [get(key)] if key else products()
+    return plan(graph, found, workplace(settings, chosen))
 
 
 def execute(
-    definitions: dg.Definitions, found: dg.DagsterInstance, keys: Sequence[dg.AssetKey]
+    definitions: dg.Definitions,
+    found: dg.DagsterInstance,
+    keys: Sequence[dg.AssetKey],
+    tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """One run of exactly these assets with their checks; a failure is a result, no exception."""
+    end_dead_runs(found)
     job = definitions.resolve_implicit_global_asset_job_def()
     return job.execute_in_process(
         instance=found,
         asset_selection=list(keys),
         raise_on_error=False,
         run_config={"loggers": {"console": {}}},
+        tags=tags,
     )

@@ -23,11 +23,12 @@ from models.contracts.product import ModelProduct
 from stores import service_process
 from stores.files import write_atomic
 from stores.golden import MismatchError, replay
+from stores.home import Home
 from stores.listener import open_port, take_over
 from stores.service_process import StartError
 
 _LOCK_SECONDS = 300.0
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 15.0  # beyond a request's own: idle connections for 5.5 s, then the worker's hooks
 _KEPT_LOGS = 5
 
 
@@ -83,18 +84,19 @@ class Deployer:
         bento_home: BentoML's home, with the bentos and their models.
         public_key: Key the models must verify against.
         host: Address to serve on.
+        spool_mb: Bound on each service's prediction log, in megabytes.
     """
 
     def __init__(
-        self, home: Path, bento_home: Path, public_key: Path, host: str = "127.0.0.1"
-    ) -> None:
-        self._folder = home.resolve() / "services"
-        self._host = host
+        self, home: Path, bento_home: Path, public_key: Path, host: str = "127.0.0.1",
+        spool_mb: int = 512,
+    ) -> None:  # fmt: skip
+        self._home, self._host = Home(home.resolve()), host
+        self._folder = self._home.root / "services"
         self._environment = {
-            "BENTOML_HOME": str(bento_home.resolve()),
-            "BENTOML_DO_NOT_TRACK": "True",
-            "ASSAY_PUBLIC_KEY": str(public_key.resolve()),
-        }
+            "BENTOML_HOME": str(bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "True",
+            "ASSAY_PUBLIC_KEY": str(public_key.resolve()), "ASSAY_SPOOL_MB": str(spool_mb),
+        }  # fmt: skip
 
     def roll_out(self, product: ModelProduct, bento_tag: str, golden: GoldenSet) -> Rollout:
         """Make a bento current, once it has answered the golden requests as its model did offline.
@@ -138,6 +140,7 @@ class Deployer:
             RolloutError: A roll-out of the product goes on.
         """
         with self._alone(product):
+            write_atomic(self._home.stopped_mark(product), "")
             found = service_process.marked(self._runs(product))
             for folder in found:
                 self._end(product, Path(folder))
@@ -201,7 +204,8 @@ class Deployer:
 
     def _start(self, product: ModelProduct, tag: str, shared: socket.socket) -> ServiceRecord:
         folder = self._runs(product) / f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
-        running = service_process.start(tag, folder, shared, self._environment)
+        spool = {"ASSAY_SPOOL": str(self._home.spool(product))}
+        running = service_process.start(tag, folder, shared, self._environment | spool)
         try:
             service_process.wait_ready(running)
         except StartError:
@@ -256,13 +260,12 @@ class Deployer:
             return open_port(self._host, 0)
 
     def _last(self, product: ModelProduct) -> ServiceRecord | None:
-        pointer = self._pointer(product)
-        if not pointer.exists():
-            return None
-        return ServiceRecord.model_validate_json(pointer.read_bytes())
+        file = self._pointer(product)
+        return ServiceRecord.model_validate_json(file.read_bytes()) if file.exists() else None
 
     def _point(self, product: ModelProduct, record: ServiceRecord) -> None:
         write_atomic(self._pointer(product), record.model_dump_json(indent=1))
+        self._home.stopped_mark(product).unlink(missing_ok=True)
 
     def _pointer(self, product: ModelProduct) -> Path:
         return self._folder / f"{product.slug}.json"
@@ -289,10 +292,7 @@ def _rollout(
     record: ServiceRecord, previous: str | None, golden: GoldenSet, difference: float
 ) -> Rollout:
     return Rollout(
-        product=record.product,
-        bento=record.bento,
-        version=record.version,
-        url=record.url,
+        **record.model_dump(include={"product", "bento", "version", "url"}),
         previous=previous,
         golden_rows=len(golden.rows),
         max_difference=difference,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from models.contracts.api import GoldenSet
+from models.contracts.traffic import PURPOSE_HEADER
 
 #: JSON carries float64 exactly; the same model on the same machine leaves only summation order.
 TOLERANCE = 1e-6
 _BATCH = 256
+#: Replays are logged like every request; this keeps them apart from traffic.
+_GOLDEN = {PURPOSE_HEADER: "golden"}
 _SECONDS = 30.0
 
 
@@ -48,7 +51,9 @@ def _ask(url: str, golden: GoldenSet, start: int) -> list[float]:
     import httpx  # half of what the code location would pay for the whole deployer
 
     try:
-        answer = httpx.post(f"{url}/predict", json={"rows": rows}, timeout=_SECONDS)
+        answer = httpx.post(
+            f"{url}/predict", json={"rows": rows}, headers=_GOLDEN, timeout=_SECONDS
+        )
     except httpx.HTTPError as error:
         raise MismatchError(f"POST {url}/predict failed: {error!r}") from error
     if answer.status_code != httpx.codes.OK:

@@ -73,6 +73,10 @@ class Home:
         """Folder the product's service appends its log to; the ingestion empties it."""
         return self.root / "spool" / product.slug
 
+    def stopped_mark(self, product: ModelProduct) -> Path:
+        """File that says a person stopped the product's service; gone when it serves again."""
+        return self.root / "services" / f"{product.slug}.stopped"
+
     @property
     def traffic(self) -> Path:
         """Folder of what dbt makes of predictions and outcomes, as Parquet."""

@@ -191,37 +191,6 @@ def content_digest(table: pa.Table) -> str:
     return digest.hexdigest()[:16]
 
 
-def fetch_public(base_url: str, file: str, sha256: str, cache: Path) -> Path:
-    """Download a public file once and verify it.
-
-    Args:
-        base_url: Address of the folder that holds the file.
-        file: Path below it.
-        sha256: The pinned digest.
-        cache: Folder that keeps the verified file.
-
-    Returns:
-        The verified local file.
-
-    Raises:
-        LandingError: No network, no such file, or another content than the pinned one.
-    """
-    import pooch
-    import requests
-
-    url = f"{base_url.rstrip('/')}/{file}"
-    try:
-        found = pooch.retrieve(url, known_hash=f"sha256:{sha256}", path=cache,
-                               fname=file.replace("/", "__"))  # fmt: skip
-    except ValueError as error:
-        step = "check the address, or look at the change and pin its new sha256 in the source"
-        raise LandingError(f"{url} is not the pinned file ({error}); {step}") from error
-    except (requests.RequestException, OSError) as error:
-        step = "check the network and the address, or use the mirror or the generator as origin"
-        raise LandingError(f"{url} cannot be fetched ({error}); {step}") from error
-    return Path(found)
-
-
 def _fitting(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
     if problems := mismatches(table.schema, schema) or nulls(table, schema):
         raise LandingError(f"{name}: {'; '.join(problems)}. {NEXT_STEP}")
@@ -235,14 +204,22 @@ def _read_csv(file: Path, schema: pa.Schema) -> pa.Table:
     import duckdb
 
     with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
         text = connection.read_csv(str(file), all_varchar=True, header=True)
         wanted = connection.from_arrow(schema.empty_table())
         types = dict(zip(wanted.columns, wanted.types, strict=True))
         quoted = {name: '"' + name.replace('"', '""') + '"' for name in text.columns}
-        columns = [f"cast({q} as {types[name]}) as {q}" if name in types else q
+        columns = [f"{_cast(q, str(types[name]))} as {q}" if name in types else q
                    for name, q in quoted.items()]  # fmt: skip
         table: pa.Table = text.project(", ".join(columns)).to_arrow_table()
     return table
+
+
+def _cast(column: str, kind: str) -> str:
+    """Text as a type; a time with an offset as the UTC it means (a bare cast drops the offset)."""
+    if kind == "TIMESTAMP":
+        return f"cast({column} as timestamptz) at time zone 'UTC'"
+    return f"cast({column} as {kind})"
 
 
 def _digest_values(array: pa.Array, digest: Any) -> None:
@@ -290,8 +267,8 @@ def _write_reason(path: Path, reason: str) -> None:
 
 def _free_path(file: Path, folder: Path) -> Path:
     """Where ``file`` may go in ``folder`` without replacing another one of its name."""
-    path, other = folder / file.name, f"{file.stem}.{sha256(file)[:16]}{file.suffix}"
-    return path.with_name(other) if path.exists() else path
+    other = f"{file.stem}.{sha256(file)[:16]}{file.suffix}"
+    return folder / (other if (folder / file.name).exists() else file.name)
 
 
 def _move(file: Path, path: Path) -> None:

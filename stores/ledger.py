@@ -77,14 +77,28 @@ class Ledger:
             last = entry.digest
         return tuple(entries)
 
-    def append(self, kind: Kind, body: Frozen | dict[str, JsonValue]) -> Entry:
-        """Add one fact durably. Time never runs backwards: a clock that jumped back is held."""
+    def append(
+        self, kind: Kind, body: Frozen | dict[str, JsonValue], *, while_serving: str | None = None
+    ) -> Entry:
+        """Add one fact durably. Time never runs backwards: a clock that jumped back is held.
+
+        Args:
+            kind: What sort of fact.
+            body: The fact.
+            while_serving: Add it only while this version is the current one: of two who want to
+                replace the same champion, one does.
+
+        Raises:
+            LedgerError: The ledger was altered, or another version is current by now.
+        """
         content = body.model_dump(mode="json") if isinstance(body, Frozen) else body
         content = json.loads(json.dumps(content))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             self._set_torn_tail_aside()
             entries = self.entries()
+            if while_serving is not None:
+                self._require_current(while_serving)
             last = entries[-1] if entries else None
             at = max(self._clock(), last.at) if last else self._clock()
             previous = last.digest if last else GENESIS
@@ -120,10 +134,8 @@ class Ledger:
 
     def rolled_out(self) -> str | None:
         """Version that last passed its golden requests on this machine."""
-        for entry in reversed(self.entries()):
-            if entry.kind == "rollout":
-                return str(entry.body["version"])
-        return None
+        entry = self.newest("rollout")
+        return str(entry.body["version"]) if entry else None
 
     def release(self, version: str) -> Release:
         """The release with this version.
@@ -135,6 +147,15 @@ class Ledger:
         if version not in releases:
             raise LedgerError(f"no release {version!r}; there are: {', '.join(releases) or 'none'}")
         return releases[version]
+
+    def newest(self, *kinds: Kind) -> Entry | None:
+        """The newest fact of these kinds."""
+        return next((e for e in reversed(self.entries()) if e.kind in kinds), None)
+
+    def now(self) -> datetime:
+        """The time an entry would get now: never before the newest fact."""
+        entries = self.entries()
+        return max(self._clock(), entries[-1].at) if entries else self._clock()
 
     def decision(self, evaluation_id: str) -> GateDecision | None:
         """The newest decision on this evaluation, if the gate has spoken."""
@@ -172,6 +193,12 @@ class Ledger:
                 target = known[str(entry.body["to_version"])]
                 stack = stack[: stack.index(target) + 1] if target in stack else [*stack, target]
         return stack
+
+    def _require_current(self, version: str) -> None:
+        current = self.current()
+        if current is None or current.version != version:
+            found = current.version if current else "nothing"
+            raise LedgerError(f"{found} is current by now, not {version}; see `assay status`")
 
     def _lines(self) -> list[bytes]:
         """Complete lines; a torn tail (crash while appending) was never acknowledged."""

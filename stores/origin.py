@@ -98,7 +98,7 @@ class Origin(Frozen):
         return path
 
     def _public_file(self, source: Source, cache: Path) -> Path:
-        from stores.landing import fetch_public
+        from stores.download import fetch_public
 
         if self.public_url is None:
             raise OriginError("ASSAY_ORIGIN=public needs ASSAY_PUBLIC_URL=<address of the mirror>")

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, PREVIOUS = "champion", "previous"
+_SERVER_SECONDS = 10.0
+
+
+class TrackingError(Exception):
+    """The tracking server does not answer; the message says what to do."""
 
 
 class Tracking:
@@ -31,7 +36,13 @@ class Tracking:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """The client; importing MLflow costs seconds, so it happens at first use."""
+        """The client; importing MLflow costs seconds, so it happens at first use.
+
+        Raises:
+            TrackingError: A server that does not answer: MLflow itself would try for minutes.
+        """
+        if self.uri.startswith("http"):
+            _ask_server(self.uri)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -150,3 +161,15 @@ class Tracking:
     def _find(self, experiment: str, filter_string: str) -> str | None:
         runs = self.client.search_runs([experiment], filter_string, max_results=1)
         return str(runs[0].info.run_id) if runs else None
+
+
+def _ask_server(uri: str) -> None:
+    import httpx
+
+    try:
+        httpx.get(f"{uri.rstrip('/')}/health", timeout=_SERVER_SECONDS).raise_for_status()
+    except httpx.HTTPError as error:
+        raise TrackingError(
+            f"the tracking server {uri} does not answer ({error!r}); start it, or point "
+            "ASSAY_MLFLOW_URI elsewhere, then run again: what is finished is not repeated"
+        ) from error

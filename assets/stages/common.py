@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.code_version import code_version
-from models.contracts.product import SLICE_PREFIX, ModelProduct
+from models.contracts.product import SLICE_PREFIX, Cadence, ModelProduct
 from models.contracts.results import CheckResult
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: A product that was not judged for this long is first a warning, then a failure in the UI: one
+#: missed turn of its cadence, then two.
+JUDGED: dict[Cadence, tuple[timedelta, timedelta]] = {
+    "daily": (timedelta(hours=36), timedelta(hours=60)),
+    "weekly": (timedelta(days=9), timedelta(days=16)),
+    "monthly": (timedelta(days=35), timedelta(days=66)),
+}
+#: Monitoring runs every six hours: one missed turn warns, three fail.
+MONITORED = (timedelta(hours=12), timedelta(hours=24))
 
 
 def stage_key(product: ModelProduct, stage: str) -> dg.AssetKey:
@@ -24,7 +36,7 @@ def stage_asset(
     product: ModelProduct,
     stage: str,
     *,
-    after: dg.AssetKey,
+    after: dg.AssetKey | Sequence[dg.AssetKey],
     modules: tuple[str, ...],
     salt: str,
     kinds: set[str],
@@ -37,7 +49,7 @@ def stage_asset(
     Args:
         product: The product.
         stage: Name of the stage.
-        after: The one asset it reads.
+        after: The asset it reads; monitoring reads several.
         modules: Where the stage's code starts: the code version follows their imports.
         salt: The part of the product's spec that this stage depends on, as JSON.
         kinds: Badges in the lineage graph.
@@ -52,7 +64,7 @@ def stage_asset(
     key = stage_key(product, stage)
     return dg.asset(
         key=key,
-        deps=[after],
+        deps=[after] if isinstance(after, dg.AssetKey) else list(after),
         group_name=product.slug,
         owners=[product.owner],
         tags={"cadence": product.cadence, "contract": product.contract, "stage": stage},
@@ -68,7 +80,17 @@ def stage_asset(
         ],
         output_required=not checks,
         pool=pool,
+        freshness_policy=_freshness(product, stage),
     )
+
+
+def _freshness(product: ModelProduct, stage: str) -> dg.FreshnessPolicy | None:
+    """How old a stage's newest output may be; None where the stages before it answer for it."""
+    limits = {"evaluation": JUDGED[product.cadence], "monitoring": MONITORED}
+    if stage not in limits:
+        return None
+    warn, fail = limits[stage]
+    return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)
 
 
 def learner_module(product: ModelProduct) -> str:

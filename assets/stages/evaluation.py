@@ -25,7 +25,8 @@ from assets.stages.common import (
 from assets.stages.comparisons import folds_table, tenants_table
 from assets.stages.pages import write_pages
 from models.contracts.api import GoldenSet, to_rows
-from models.contracts.product import EVENT_ID, JUDGED, LABEL, TENANT, ModelProduct
+from models.contracts.monitoring import ReferenceProfile
+from models.contracts.product import EVENT_ID, EVENT_TIME, JUDGED, LABEL, TENANT, ModelProduct
 from models.contracts.results import Candidate, CandidateSet, Evaluation, Scorecard, Snapshot
 from models.core.signing import ensure_keypair
 from models.registry import load_learner
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from models.contracts.learner import Matrix, Predictor, Vector
 
+#: What the judged rows looked like, beside ``evaluation.json``: monitoring compares traffic to it.
+PROFILE = "profile.json"
 GOLDEN_ROWS = 32
 LATENCY_CALLS = 400
 
@@ -150,7 +153,10 @@ def _keep(
     rows: "pd.DataFrame",
     judged: dict[str, Judged],
 ) -> None:
-    """Write scores, golden requests and reports in one step under the evaluation's id."""
+    """Write scores, golden requests, profile and reports in one step under the evaluation's id."""
+    from models.core.frames import labels
+    from models.core.slices import enough_rows
+
     columns = [EVENT_ID, TENANT, LABEL, *slice_columns(rows)]
     kept = rows[columns].assign(**{c: one.scores for c, one in judged.items()})
     challenger = judged[evaluation.challenger]
@@ -158,6 +164,9 @@ def _keep(
         kept.to_parquet(aside / "scores.parquet")
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
         (aside / "golden.json").write_text(golden(product, rows, challenger).model_dump_json())
+        if enough_rows(labels(rows)):  # with fewer the gate releases nothing
+            profile = profile_of(product, evaluation, challenger.candidate, rows, challenger.scores)
+            (aside / PROFILE).write_text(profile.model_dump_json())
         write_pages(product, home, evaluation, aside, (rows, challenger.predictor))
         settle(aside, home.evaluation(product, evaluation.evaluation_id))
 
@@ -174,6 +183,33 @@ def golden(product: ModelProduct, rows: "pd.DataFrame", one: Judged) -> GoldenSe
     tenants = rows[TENANT].iloc[chosen].tolist()
     return GoldenSet(
         rows=to_rows(product, inputs, tenants), expected=tuple(one.predictor.predict(inputs))
+    )
+
+
+def profile_of(
+    product: ModelProduct,
+    evaluation: Evaluation,
+    candidate: Candidate,
+    rows: "pd.DataFrame",
+    scores: "Vector",
+) -> ReferenceProfile:
+    """The reference profile of one judged model, from the rows it was judged on."""
+    from models.core.frames import labels, matrix
+    from models.core.profile import build_profile
+    from models.core.slices import OVERALL
+
+    names = product.data.names
+    return build_profile(
+        product.key,
+        evaluation.evaluation_id,
+        candidate.candidate_id,
+        matrix(rows, names),
+        names,
+        scores,
+        labels(rows),
+        rows[EVENT_TIME].to_numpy("datetime64[us]"),
+        evaluation.scorecards[candidate.candidate_id].metrics[OVERALL],
+        candidate.threshold,
     )
 
 

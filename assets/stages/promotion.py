@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 from pydantic import JsonValue
 
+from assets.stages.approval import Approval, approval
 from assets.stages.candidates import load_candidate
 from assets.stages.common import picture, slice_columns, stage_asset, stage_key, table
 from assets.stages.pages import write_report_page
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 
 class Promotion(NamedTuple):
-    """What the gate said, and the release when it said yes."""
+    """What the gate said, the release when it said yes, a person's word where one is asked for."""
 
     evaluation: Evaluation
     decision: GateDecision
     release: Release | None
+    approval: Approval | None
 
 
 def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
@@ -55,7 +57,8 @@ def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
     if decision.outcome == "promote":
         release = _release(product, home, tracking, evaluation)
         tracking.point_aliases(product, ledger.current(), ledger.previous())
-    return Promotion(evaluation, decision, release)
+    asked = approval(product, ledger, evaluation.evaluation_id)
+    return Promotion(evaluation, decision, release, asked)
 
 
 def standing_decision(
@@ -64,7 +67,7 @@ def standing_decision(
     """The decision that needs no second asking; None when the gate must speak (again).
 
     A promotion stands. A refusal stands while the policy is the one it was judged by. Waiting for
-    approval stands until somebody has approved.
+    approval stands until somebody approved in time; when nobody did, only new evidence is judged.
     """
     decision = ledger.decision(evaluation_id)
     if decision is None or decision.outcome == "promote":
@@ -72,8 +75,9 @@ def standing_decision(
     policy = product.gate.model_dump(mode="json")
     if {name: decision.policy.get(name) for name in policy} != policy:
         return None
-    approved = ledger.approvals(decision.challenger)
-    return None if decision.outcome == "awaiting_approval" and approved else decision
+    asked = approval(product, ledger, evaluation_id)
+    given = decision.outcome == "awaiting_approval" and asked is not None and asked.given
+    return None if given else decision
 
 
 def _decide(
@@ -82,13 +86,14 @@ def _decide(
     from models.core.gates import decide
 
     cards = evaluation.scorecards
+    asked = approval(product, ledger, evaluation.evaluation_id)
     return decide(
         product.key,
         product.gate,
         load_paired(home, product, evaluation),
         cards[evaluation.challenger],
         cards[evaluation.champion] if evaluation.champion else None,
-        approved=bool(ledger.approvals(evaluation.challenger)),
+        approved=asked is not None and asked.given is not None,
     )
 
 
@@ -157,7 +162,10 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         modules=(__name__,),
         salt=product.gate.model_dump_json(),
         kinds={"mlflow"},
-        checks={"gate": "May the challenger serve?"},
+        checks={
+            "gate": "May the challenger serve?",
+            "approval": "Has the named person approved, where the product asks for one?",
+        },
         blocking=False,
     )
     def promotion(
@@ -181,12 +189,29 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
             description=decision.reason,
             metadata=metadata,
         )
+        yield approval_check(product, key, found)
         if found.release:
             version = dg.DataVersion(found.release.version)
             metadata = {"version": found.release.version, **metadata}
             yield dg.MaterializeResult(asset_key=key, data_version=version, metadata=metadata)
 
     return promotion
+
+
+def approval_check(
+    product: ModelProduct, key: dg.AssetKey, found: Promotion
+) -> dg.AssetCheckResult:
+    """Pending is a warning: nobody's fault, and visible until the word is given."""
+    asked = found.approval
+    if asked and not asked.given and found.decision.outcome != "awaiting_approval":
+        asked = None  # the gate was asked again and wants nobody's word any more
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="approval",
+        passed=asked is None or asked.given is not None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=asked.sentence(product) if asked else "not needed",
+    )
 
 
 def _metadata(decision: GateDecision) -> dict[str, Any]:

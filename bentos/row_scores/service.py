@@ -1,8 +1,8 @@
-"""The service of every product that scores rows: ``POST /predict``, ``GET /health``.
+"""The service of every product that scores rows: ``/predict``, ``/outcome`` and ``/health``.
 
 One source for all of them: the build bakes the product's key and the exact model into a bento.
-BentoML itself adds ``/livez``, ``/readyz``, ``/metrics`` and ``/docs.json``. Whatever wants every
-answered prediction (a prediction log) belongs into ``RowScores.predict``, after ``answer``.
+BentoML itself adds ``/livez``, ``/readyz``, ``/metrics`` and ``/docs.json``. Nothing is answered
+that is not logged before; a log that takes no more is a 503.
 """
 
 from __future__ import annotations
@@ -17,10 +17,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from bentos import quiet, runtime
-from bentos.guard import Guard
+from bentos import drain, logs, quiet, runtime, traffic_log
+from bentos.guard import ASKED, Guard
+from bentos.records import Asked
+from bentos.spool import SpoolError
 from models import registry
-from models.contracts.api import PredictResponse, request_model
+from models.contracts.api import (
+    OutcomeReport,
+    OutcomeRequest,
+    OutcomeResponse,
+    PredictResponse,
+    request_model,
+    to_matrix,
+)
 
 
 class Arguments(BaseModel):
@@ -43,6 +52,9 @@ ARGUMENTS = bentoml.use_arguments(Arguments)
 PRODUCT = registry.get(ARGUMENTS.product)
 MODEL = bentoml.models.BentoModel(ARGUMENTS.model)
 
+#: When a request that the log did not take may come again.
+RETRY_SECONDS = 5
+
 
 def artifact_folder() -> Path:
     """The sealed artifact inside the stored model."""
@@ -50,8 +62,9 @@ def artifact_folder() -> Path:
 
 
 async def health(request: Request) -> JSONResponse:
-    """Which model answers here."""
-    return JSONResponse(request.app.state.runtime.health())
+    """Which model answers here, and whether its answers are logged."""
+    state = request.app.state
+    return JSONResponse(state.runtime.health() | {"prediction_log": state.log.state})
 
 
 HEALTH = Starlette(routes=[Route("/health", health)])
@@ -81,13 +94,21 @@ class RowScores:
 
     def __init__(self) -> None:
         quiet.install()
+        logs.install(PRODUCT.key, ARGUMENTS.version)
+        drain.install()
         self.runtime = runtime.load(PRODUCT, artifact_folder(), ARGUMENTS.version)
-        HEALTH.state.runtime = self.runtime
+        self.log = traffic_log.from_environment(PRODUCT, ARGUMENTS.version)
+        HEALTH.state.runtime, HEALTH.state.log = self.runtime, self.log
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
     def announce(self) -> None:
         """Tell the deployer; requests are accepted from now on."""
         runtime.announce_ready()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # see above
+    def leave(self) -> None:
+        """After the last answer: what was logged goes to the ingestion at once."""
+        self.log.close()
 
     @bentoml.api(  # type: ignore[untyped-decorator]  # see above
         route="/predict", input_spec=request_model(PRODUCT), output_spec=PredictResponse
@@ -97,11 +118,40 @@ class RowScores:
         # inline, without a thread hop: a prediction takes less than the hop costs
         if strangers := self.runtime.unknown_tenants(rows):
             return _unknown_tenant(strangers)
-        return self.runtime.answer(rows)
+        inputs = to_matrix(PRODUCT, rows)
+        response = self.runtime.answer(inputs)
+        try:
+            self.log.answered(ASKED.get(), rows, inputs, response.predictions)
+        except SpoolError as error:
+            return _not_logged(error)
+        return response
+
+    @bentoml.api(  # type: ignore[untyped-decorator]  # see above
+        route="/outcome", input_spec=OutcomeRequest, output_spec=OutcomeResponse
+    )
+    async def outcome(self, outcomes: list[OutcomeReport]) -> Any:
+        """Take what came of predictions; answered 202. Whether they exist is judged later."""
+        try:
+            taken = OutcomeResponse(outcome_ids=self.log.outcomes(outcomes))
+        except SpoolError as error:
+            return _not_logged(error)
+        return JSONResponse(taken.model_dump(), status_code=202)
+
+
+def _refused(asked: Asked, path: str, status: int) -> None:
+    HEALTH.state.log.refused(asked, path, status)
 
 
 SERVICE: Any = RowScores
-SERVICE.add_asgi_middleware(Guard)
+SERVICE.add_asgi_middleware(Guard, refused=_refused)
+
+
+def _not_logged(error: SpoolError) -> JSONResponse:
+    return JSONResponse(
+        {"error": f"not answered, because it could not be logged: {error}"},
+        status_code=503,
+        headers={"retry-after": str(RETRY_SECONDS)},
+    )
 
 
 def _unknown_tenant(positions: list[int]) -> JSONResponse:

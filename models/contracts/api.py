@@ -1,19 +1,25 @@
 """What a ``row_scores`` service is asked and what it answers, built from a product's columns.
 
 Types and the conversion between rows and matrix, nothing else: no framework, no model, no files.
+The clock is read for one thing: a time that lies ahead of it is refused.
 The service validates with these types, documents itself with them and the roll-out replays them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import attrgetter
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import numpy as np
 from pydantic import (
+    AfterValidator,
+    AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     FailFast,
     Field,
@@ -24,12 +30,17 @@ from pydantic import (
 
 from models.contracts.base import Frozen
 from models.contracts.learner import Matrix
-from models.contracts.product import TENANT, Column, ModelProduct
+from models.contracts.product import EVENT_ID, EVENT_TIME, TENANT, Column, ModelProduct
 
 RiskLevel = Literal["low", "medium", "high"]
 
 #: Integers above this are not exact in the float64 matrix a predictor gets.
 EXACT_INT = 2**53
+
+#: How far a client's clock may be ahead of the service's.
+MAX_AHEAD = timedelta(minutes=5)
+MAX_OUTCOMES = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: A request is data from outside: no coercion, no unknown field, no NaN, no input in the errors.
 STRICT = ConfigDict(
@@ -39,6 +50,32 @@ STRICT = ConfigDict(
     hide_input_in_errors=True,
     protected_namespaces=(),
 )
+
+
+def _as_text(value: object) -> object:
+    """Only the written form: pydantic alone would also take seconds since 1970 in a string."""
+    if isinstance(value, str) and value[4:5] == "-":
+        return value
+    raise ValueError("should be an ISO 8601 date and time with offset, 2026-01-31T12:00:00Z")
+
+
+def _past(moment: datetime) -> datetime:
+    """The moment in UTC.
+
+    Raises:
+        ValueError: It lies ahead of the clock, or before the days the log is divided into.
+    """
+    if moment > datetime.now(UTC) + MAX_AHEAD:
+        raise ValueError("lies in the future; check the clock and the offset")
+    if moment < _EPOCH:
+        raise ValueError("lies before 1970")
+    return moment.astimezone(UTC)
+
+
+#: A time a client sends. Lax inside, because a strict type refuses what a validator passes on.
+PastTime = Annotated[
+    AwareDatetime, Field(strict=False), BeforeValidator(_as_text), AfterValidator(_past)
+]
 
 
 class Prediction(Frozen):
@@ -65,6 +102,43 @@ class PredictResponse(Frozen, title="PredictResponse"):
     predictions: list[Prediction]
 
 
+class OutcomeReport(BaseModel):
+    """What came of one prediction, named by the answer's id or by the client's own key."""
+
+    model_config = STRICT
+
+    prediction_id: UUID | None = Field(default=None, description="As POST /predict answered it")
+    event_id: str | None = Field(
+        default=None, min_length=1, max_length=200, description="As it was sent to POST /predict"
+    )
+    label: int = Field(ge=0, le=1, description="1 when what was predicted happened, else 0")
+    known_at: PastTime | None = Field(
+        default=None, description="When the outcome became known; absent: now"
+    )
+
+    @model_validator(mode="after")
+    def _one_name(self) -> OutcomeReport:
+        if (self.prediction_id is None) == (self.event_id is None):
+            raise ValueError("give exactly one of prediction_id and event_id")
+        return self
+
+
+class OutcomeRequest(BaseModel):
+    """The body of ``POST /outcome``; only the first report with errors is named."""
+
+    model_config = STRICT
+
+    outcomes: Annotated[list[OutcomeReport], FailFast()] = Field(
+        min_length=1, max_length=MAX_OUTCOMES, description="Outcomes to report"
+    )
+
+
+class OutcomeResponse(Frozen, title="OutcomeResponse"):
+    """One id per reported outcome, in the order of the request; answered 202."""
+
+    outcome_ids: list[str]
+
+
 class GoldenSet(Frozen):
     """Requests with the answers the released model gave offline.
 
@@ -84,7 +158,7 @@ class GoldenSet(Frozen):
 
 
 def row_model(product: ModelProduct) -> type[BaseModel]:
-    """The type of one request row: the tenant and one field per column.
+    """The type of one request row: the tenant, one field per column, and what the log may be told.
 
     Args:
         product: Its columns give names, kinds, bounds, descriptions; a nullable one may be absent.
@@ -93,14 +167,15 @@ def row_model(product: ModelProduct) -> type[BaseModel]:
         A strict model; its OpenAPI schema carries descriptions and an example.
 
     Raises:
-        ValueError: A column is called like the tenant field or like a method of pydantic's models.
+        ValueError: A column is called like a field of every row or a method of pydantic's models.
     """
-    reserved = {TENANT, *dir(BaseModel)} & set(product.data.names)
+    reserved = {TENANT, EVENT_ID, EVENT_TIME, *dir(BaseModel)} & set(product.data.names)
     if reserved:
         raise ValueError(f"{product.key}: rename column {sorted(reserved)}; the API reserves it")
     tenant = Field(min_length=1, max_length=200, description="Owner of the row, as in training")
     fields: dict[str, Any] = {TENANT: (str, tenant)}
     fields |= {column.name: _field(column) for column in product.data.columns}
+    fields |= {EVENT_ID: _KEY_FIELD, EVENT_TIME: _TIME_FIELD}
     example: dict[str, Any] = {TENANT: "example-tenant"}
     example |= {column.name: _example(column) for column in product.data.columns}
     made: type[BaseModel] = create_model(
@@ -110,6 +185,16 @@ def row_model(product: ModelProduct) -> type[BaseModel]:
         **fields,
     )
     return made
+
+
+_KEY_FIELD: Any = (
+    Annotated[str, Field(min_length=1, max_length=200)] | None,
+    Field(default=None, description="Your key of the row; its outcome can be reported by it"),
+)
+_TIME_FIELD: Any = (
+    PastTime | None,
+    Field(default=None, description="When the decision is for, with offset; absent: now"),
+)
 
 
 def request_model(product: ModelProduct) -> type[BaseModel]:

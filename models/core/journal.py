@@ -17,6 +17,9 @@ from models.contracts.traffic import RecordKind
 #: ``<writer>-<six digits>`` comes before; the names of one writer sort in the order of writing.
 OPEN, CLOSED = ".open", ".log"
 
+#: Made once: ``json.dumps`` with these options would make one per line.
+_TO_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 _KINDS = frozenset(get_args(RecordKind))
 
 
@@ -30,7 +33,7 @@ class Line(NamedTuple):
 
 def encode(number: int, kind: RecordKind, body: Mapping[str, Any]) -> bytes:
     """A line with its checksum and its newline; ``body`` holds JSON values only."""
-    rest = f"{number} {kind} {json.dumps(body, separators=(',', ':'), allow_nan=False)}".encode()
+    rest = f"{number} {kind} {_TO_JSON(body)}".encode()
     return b"%08x %b\n" % (zlib.crc32(rest), rest)
 
 

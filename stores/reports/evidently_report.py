@@ -1,8 +1,8 @@
 """The Evidently report: quality of the scores on the holdout, drift of its inputs.
 
-The one place that knows Evidently (0.7's API). It writes a picture for a person; the checks and the
-gate have arithmetic of their own and never read it. Evidently takes seconds to import, so it is
-imported inside ``write_evidently`` only.
+With ``evidently_drift`` (traffic) the only place that knows Evidently (0.7's API). It writes a
+picture for a person; the checks and the gate have arithmetic of their own and never read it.
+Evidently takes seconds to import, so it is imported inside ``write_evidently`` only.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def write_evidently(
         score=scores,
         decision=(scores >= threshold).astype(np.int64),
     )
-    current, reference = _sample(shown, max_rows, seed), _sample(train, max_rows, seed)
+    current, reference = sample_rows(shown, max_rows, seed), sample_rows(train, max_rows, seed)
     usable = [
         name for name in columns if current[name].notna().any() and reference[name].notna().any()
     ]
     if not usable:
         raise ReportError("no column has a value in both holdout and training rows")
-    with _evidently_warnings():
+    with quiet_evidently():
         quality, drift, page = _run(current, reference, usable, threshold)
     write_atomic(path, page)
     far = sorted(
@@ -174,7 +174,7 @@ def _drift(found: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _sample(frame: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+def sample_rows(frame: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     """The rows, or a seeded sample of them in their order."""
     chosen = frame if len(frame) <= most else frame.sample(most, random_state=seed).sort_index()
     return chosen.reset_index(drop=True)
@@ -194,7 +194,7 @@ def _check(
 
 
 @contextmanager
-def _evidently_warnings() -> Iterator[None]:
+def quiet_evidently() -> Iterator[None]:
     """Silence what Evidently 0.7.23 and the Litestar it imports warn of at import, no more."""
     with warnings.catch_warnings():
         for message in (

@@ -9,9 +9,13 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stores.files import write_atomic
 from stores.reports import ReportData, sections, tables, words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FILE_NAME = "report.html"
 TEMPLATES = Path(__file__).parent
@@ -40,27 +44,36 @@ def write_report(folder: Path, data: ReportData) -> Path:
 
 def render(data: ReportData, dpi: int = PAGE_DPI) -> str:
     """The page as HTML. Every value is escaped: names of tenants and reasons come from data."""
+    names = tables.model_names(data.scorecards)
+    outcome = data.decision.outcome if data.decision else "undecided"
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            it=data,
+            challenger=names[data.scorecard(data.challenger).candidate_id],
+            champion=names[data.scorecard(data.champion).candidate_id] if data.champion else None,
+            verdict=words.decision(data.decision),
+            outcome=outcome,
+            headline=list(sections.headline(data)),
+            sections=sections.build(data, dpi),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates of this folder, with the filters ``cell`` (of a table) and ``data_uri`` (a PNG)."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": _cell, "data_uri": _data_uri}
-    names = tables.model_names(data.scorecards)
-    outcome = data.decision.outcome if data.decision else "undecided"
-    return environment.get_template("page.html").render(
-        it=data,
-        challenger=names[data.scorecard(data.challenger).candidate_id],
-        champion=names[data.scorecard(data.champion).candidate_id] if data.champion else None,
-        verdict=words.decision(data.decision),
-        outcome=outcome,
-        headline=list(sections.headline(data)),
-        sections=sections.build(data, dpi),
-    )
+    found.filters |= {"cell": _cell, "data_uri": _data_uri}
+    return found
 
 
 def _cell(value: str | float) -> str:

@@ -39,5 +39,5 @@ def dbt(home: Path, *arguments: str) -> str:
 def features_of(home: Path, table: pa.Table, *arguments: str) -> pd.DataFrame:
     """Land ``table``, run ``dbt build`` (or ``arguments``), return the feature table."""
     Landing(home).land("merges", "table", table, merges.schema())
-    dbt(home, *(arguments or ("build",)))
+    dbt(home, *(arguments or ("build", "--exclude", "traffic")))
     return pd.read_parquet(home / FEATURES)

@@ -1,15 +1,28 @@
 """The graph is what the committed snapshot says, loads light, and has no dangling dependency."""
 
+import resource
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from assets.stages.common import JUDGED
+from models.registry import products
+from orchestration.jobs import way_back
+from orchestration.refresh import upstream
 from tests.graph.snapshot import render
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.txt")
-HEAVY = ("torch", "sklearn", "pandas", "mlflow", "evidently", "bentoml", "xgboost", "dbt", "duckdb")
+HEAVY = (
+    *("torch", "sklearn", "pandas", "mlflow", "evidently", "bentoml", "xgboost", "dbt", "duckdb"),
+    *("pyarrow", "scipy", "matplotlib", "apprise", "starlette", "httpx"),
+)
+LOCATION = "from orchestration.definitions import defs; defs().get_repository_def()"
+#: Seconds of CPU on top of Dagster's own import (about 1 s): the UI and every run pay them.
+MAX_CPU_SECONDS = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +56,41 @@ def test_weekly_is_monday_at_three(definitions):
     assert crons["weekly_products"] == "0 3 * * 1"
 
 
+def test_the_way_forward_never_rests_on_the_way_back(definitions):
+    graph = definitions.resolve_asset_graph()
+    forward = upstream(graph, products(), "service")
+    back = way_back(products()).resolve(graph)
+    assert not forward & back
+    assert forward | back == graph.get_all_asset_keys(), "every asset is on one of the two ways"
+
+
+def test_products_and_their_monitoring_must_stay_fresh(definitions):
+    graph = definitions.resolve_asset_graph()
+    for product in products():
+        for stage, (warn, fail) in {
+            "evaluation": JUDGED[product.cadence],
+            "monitoring": (timedelta(hours=12), timedelta(hours=24)),
+        }.items():
+            key = dg.AssetKey([*product.key.split("/"), stage])
+            policy = graph.get(key).freshness_policy
+            assert (policy.warn_window.to_timedelta(), policy.fail_window.to_timedelta()) == (
+                warn,
+                fail,
+            ), key
+
+
+def test_loading_the_code_location_costs_little():
+    def spent(code):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    own = spent(LOCATION) - spent("import dagster")
+    assert own < MAX_CPU_SECONDS, f"{own:.2f} s: something heavy is done at definition time"
+
+
 def test_loading_the_code_location_imports_nothing_heavy():
-    code = (
-        "import sys; from orchestration.definitions import defs; defs();"
-        f"print([m for m in {HEAVY!r} if m in sys.modules])"
-    )
+    code = f"import sys; {LOCATION}; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

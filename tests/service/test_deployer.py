@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from _bentoml_impl.worker.service import main as worker_main
 
+from bentos import drain
 from models.contracts.api import GoldenSet
 from models.risk.sync_conflict.product import PRODUCT
 from stores import deployer as deployer_module
@@ -72,6 +74,8 @@ def test_the_service_gets_its_homes_and_key_by_environment(deployer: Deployer, h
     assert environment["BENTOML_HOME"] == str(home / "bentos")
     assert environment["ASSAY_PUBLIC_KEY"] == str(home / "key.pem")
     assert environment["BENTOML_DO_NOT_TRACK"] == "True"
+    assert environment["ASSAY_SPOOL"] == str(home / "spool" / FAST.slug)
+    assert environment["ASSAY_SPOOL_MB"] == "512"
 
 
 @pytest.mark.parametrize(
@@ -227,6 +231,12 @@ def test_a_service_that_ignores_the_signal_is_killed_in_time(deployer: Deployer,
     assert time.monotonic() - begun < 3
     assert not alive(record.pid, record.created)
     assert not Path(record.door).exists()
+
+
+def test_a_stop_waits_longer_than_a_worker_drains_idle_connections():
+    (keep_alive,) = (p.default for p in worker_main.params if p.name == "timeout_keep_alive")
+    hooks = 5.0
+    assert keep_alive + drain.MARGIN_SECONDS + hooks < deployer_module._GRACE_SECONDS
 
 
 def test_a_door_nobody_answers_is_an_error(tmp_path: Path):

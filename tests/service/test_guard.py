@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from bentos.guard import MAX_REFUSAL_BYTES, Guard
+import pytest
+
+from bentos.guard import ASKED, MAX_REFUSAL_BYTES, Guard
+from bentos.logs import JsonLines
+from bentos.records import Asked
 
 JSON = [(b"content-type", b"application/json")]
 
@@ -42,7 +48,8 @@ def ask(app: Any, messages: list[dict[str, Any] | float], headers: Any = JSON, m
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": "/predict", "headers": list(headers)}
+    path = options.pop("path", "/predict")
+    scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
     asyncio.run(Guard(app, **options)(scope, receive, send))
     return sent
 
@@ -136,3 +143,88 @@ def test_what_is_not_http_passes_untouched():
     scope = {"type": "lifespan"}
     asyncio.run(Guard(app)(scope, "receive", "send"))  # type: ignore[arg-type]
     assert seen == [(scope, "receive", "send")]
+
+
+class Told:
+    """What the log is told of refusals."""
+
+    def __init__(self) -> None:
+        self.of: list[tuple[str, str, int]] = []
+
+    def __call__(self, asked: Asked, path: str, status: int) -> None:
+        self.of.append((asked.request_id, path, status))
+
+
+ID = (b"x-request-id", b"r7")
+
+
+@pytest.mark.parametrize("status", [200, 202, 400, 404, 500, 503])
+def test_the_log_hears_of_every_refused_post_once(status: int):
+    for method, path in (("POST", "/predict"), ("POST", "/outcome"), ("GET", "/predict"),
+                         ("POST", "/health")):  # fmt: skip
+        told = Told()
+        ask(App(status), [part(b"")], [*JSON, ID], method, path=path, refused=told)
+        heard = status >= 400 and method == "POST" and path != "/health"
+        assert told.of == ([("r7", path, status)] if heard else [])
+
+
+def test_the_log_hears_of_the_guard_s_own_refusals():
+    told = Told()
+    ask(App(), [part(b"x" * 9)], [*JSON, ID], max_body_bytes=8, refused=told)
+    ask(App(), [part(b"")], [(b"content-type", b"text/plain"), ID], refused=told)
+    ask(App(), [part(b"", True), 1.0], [*JSON, ID], body_seconds=0.01, refused=told)
+    assert told.of == [("r7", "/predict", status) for status in (413, 415, 408)]
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"), [(ArithmeticError, 500), (asyncio.CancelledError, 504)]
+)
+def test_what_is_answered_further_out_is_heard_of_too(raised: type[BaseException], status: int):
+    async def app(*_: Any) -> None:
+        raise raised
+
+    told = Told()
+    with pytest.raises(raised):
+        ask(app, [part(b"")], [*JSON, ID], refused=told)
+    assert told.of == [("r7", "/predict", status)]
+
+
+def test_a_log_that_fails_does_not_fail_the_answer(caplog: pytest.LogCaptureFixture):
+    def broken(*_: Any) -> None:
+        raise RuntimeError("planted")
+
+    sent = ask(App(400), [part(b"")], refused=broken)
+    assert [sent[0]["status"], sent[1]["body"]] == [400, b"as the app said"]
+    assert "a refusal was not logged" in caplog.text
+
+
+def test_the_app_sees_what_was_asked_and_for_what():
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(ASKED.get())
+        await App()(scope, receive, send)
+
+    for purpose in (b"golden", b"traffic", b"GOLDEN", b""):
+        ask(app, [part(b"")], [*JSON, ID, (b"x-assay-purpose", purpose)])
+    assert [asked.purpose for asked in seen] == ["golden", "traffic", "traffic", "traffic"]
+    assert {asked.request_id for asked in seen} == {"r7"}
+    assert [asked.started_ns for asked in seen] == sorted(asked.started_ns for asked in seen)
+
+
+def test_a_log_line_of_a_request_carries_its_id_and_a_failure_its_traceback():
+    lines = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            raise ValueError("planted")
+        except ValueError:
+            record = logging.LogRecord("assay.x", 40, "", 0, "no %s", ("luck",), sys.exc_info())
+        lines.append(json.loads(JsonLines("risk/a", "v1").format(record)))
+        await App()(scope, receive, send)
+
+    ask(app, [part(b"")], [*JSON, ID])
+    (line,) = lines
+    assert (line["message"], line["level"], line["request_id"]) == ("no luck", "ERROR", "r7")
+    assert (line["product"], line["version"]) == ("risk/a", "v1")
+    assert "ValueError: planted" in line["traceback"]

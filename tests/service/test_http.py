@@ -86,6 +86,7 @@ def test_health_names_the_model(client: httpx.Client, first: Built):
     assert told == {
         "status": "ok", "product": PRODUCT.key, "model_version": "v20260101_000000",
         "candidate_id": manifest["candidate_id"], "trial": "small",
+        "prediction_log": "on",
     }  # fmt: skip
 
 
@@ -115,7 +116,11 @@ def test_openapi_shows_the_typed_row_with_descriptions_and_an_example(
     name = body["properties"]["rows"]["items"]["$ref"].rpartition("/")[2]
     assert body["properties"]["rows"]["maxItems"] == PRODUCT.serving.max_rows
     shown = docs["components"]["schemas"][name]
-    assert set(shown["properties"]) == {"tenant", *PRODUCT.data.names}
+    assert set(shown["properties"]) == {
+        "tenant", "event_id", "event_time", *PRODUCT.data.names,
+    }  # fmt: skip
+    assert shown["properties"]["event_time"]["anyOf"][0]["format"] == "date-time"
+    assert "outcome can be reported by it" in shown["properties"]["event_id"]["description"]
     for column in PRODUCT.data.columns:
         assert shown["properties"][column.name]["description"] == column.description
     assert send(client, shown["example"] | {"tenant": row["tenant"]}).status_code == 200

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bentos import runtime
-from models.contracts.api import request_model
+from models.contracts.api import request_model, to_matrix
 from models.risk.sync_conflict.product import PRODUCT
 from stores import bento_store
 from tests.service.site import Built, Site
@@ -33,7 +33,7 @@ def test_risk_levels_follow_the_decision_threshold():
 def test_a_loaded_model_answers_as_its_predictor(first: Built, key: Path):
     loaded = runtime.load(PRODUCT, first.folder, "v1")
     rows = request_model(PRODUCT).model_validate({"rows": list(first.golden.rows)}).rows
-    answers = loaded.answer(rows).predictions
+    answers = loaded.answer(to_matrix(PRODUCT, rows)).predictions
     assert [a.probability for a in answers] == list(first.golden.expected)
     assert [a.confidence for a in answers] == [max(p, 1 - p) for p in first.golden.expected]
     assert {a.model_version for a in answers} == {"v1"}
@@ -47,7 +47,7 @@ def test_a_model_that_gives_no_probability_is_our_fault_not_the_request_s(first:
     for bad in (np.nan, 1.5, -0.1, np.inf):
         broken = types.SimpleNamespace(predict=lambda _, bad=bad: np.array([0.5, bad]))
         with pytest.raises(ArithmeticError, match="not probabilities"):
-            replace(loaded, predictor=broken).answer(rows)
+            replace(loaded, predictor=broken).answer(to_matrix(PRODUCT, rows))
 
 
 def test_unknown_tenants_are_named_by_position(first: Built, key: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from models.contracts.api import (
     EXACT_INT,
+    MAX_AHEAD,
     GoldenSet,
+    OutcomeRequest,
     PredictResponse,
     request_model,
     row_model,
@@ -53,7 +56,35 @@ def refusal(row: object, model: type[BaseModel] = ROW) -> list[Any]:
 
 
 def test_a_valid_row_keeps_its_values():
-    assert parse(VALID).model_dump() == VALID
+    assert parse(VALID).model_dump(exclude_unset=True) == VALID
+
+
+def test_the_log_s_fields_are_optional_and_times_come_out_in_utc():
+    absent, null = parse(VALID), parse({**VALID, "event_id": None, "event_time": None})
+    assert (absent.event_id, absent.event_time) == (null.event_id, null.event_time) == (None, None)
+    row = parse({**VALID, "event_id": "a", "event_time": "2026-01-05t10:00:00.5+02:00"})
+    assert row.event_time == datetime(2026, 1, 5, 8, 0, 0, 500_000, tzinfo=UTC)
+    assert row.event_time.tzinfo is UTC
+
+
+def test_a_time_ahead_of_the_clock_is_refused_beyond_its_tolerance():
+    near, far = (
+        (datetime.now(UTC) + MAX_AHEAD + timedelta(seconds=s)).isoformat() for s in (-10, 10)
+    )
+    assert parse({**VALID, "event_time": near}).event_time > datetime.now(UTC)
+    (error,) = refusal({**VALID, "event_time": far})
+    assert (error["loc"], error["msg"]) == (
+        ("event_time",), "Value error, lies in the future; check the clock and the offset",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["2026-01-05T10:00", "1767600000", 1767600000, 1.5, True, "", {}])
+def test_only_a_written_time_with_its_offset_is_taken(value):
+    assert [error["loc"] for error in refusal({**VALID, "event_time": value})] == [("event_time",)]
+    report = {"event_id": "a", "label": 1, "known_at": value}
+    assert [e["loc"] for e in refusal({"outcomes": [report]}, OutcomeRequest)] == [
+        ("outcomes", 0, "known_at")
+    ]
 
 
 def test_a_nullable_column_may_be_null_or_absent_and_others_may_not():
@@ -120,7 +151,9 @@ def test_the_schema_documents_every_column_and_its_example_is_valid():
     parse(ROW.model_json_schema()["example"])
 
 
-@pytest.mark.parametrize("name", ["tenant", "copy", "model_dump", "__class__"])
+@pytest.mark.parametrize(
+    "name", ["tenant", "event_id", "event_time", "copy", "model_dump", "__class__"]
+)
 def test_a_column_name_the_api_needs_is_refused(name):
     with pytest.raises(ValueError, match=f"rename column .*{name}"):
         row_model(product((Column(name=name, description="x"),)))

@@ -1,9 +1,13 @@
 """The command line on a home where nothing happened yet: plain words, right exit codes."""
 
+from datetime import timedelta
+
 import pytest
 from typer.testing import CliRunner
 
 from orchestration.cli import app
+from stores.home import Home
+from tests.unit.loop_home import decide, judged
 
 KEY = "risk/sync_conflict"
 
@@ -17,7 +21,17 @@ def assay(tmp_path, monkeypatch):
 
 def test_help_lists_the_commands(assay):
     said = assay("--help").output
-    for command in ("run", "status", "promote", "approve", "rollback", "explain", "serve", "up"):
+    for command in (
+        "run",
+        "status",
+        "promote",
+        "approve",
+        "rollback",
+        "explain",
+        "serve",
+        "up",
+        "monitor",
+    ):
         assert command in said
 
 
@@ -26,6 +40,27 @@ def test_status_of_nothing(assay):
     assert said.exit_code == 0
     assert "none yet" in said.output
     assert "not running" in said.output
+    assert "never; `assay monitor`" in said.output
+
+
+def test_status_names_whom_it_waits_for_and_until_when(assay, tmp_path):
+    home = Home(tmp_path)
+    asked = decide(home, "awaiting_approval", hours=2)
+    until = f"{asked.at + timedelta(hours=72):%Y-%m-%d %H:%M}"
+    said = assay("status", KEY).output
+    assert f"waits for a named person until {until} UTC" in said
+    assert "waits for a named person" in " ".join(assay("status").output.split())
+    assert "assay promote" in assay("approve", KEY, "--by", "Ada").output
+    assert "approved by Ada" in assay("status", KEY).output
+
+
+def test_status_shows_the_newest_verdict(assay, tmp_path):
+    judged(Home(tmp_path), "v2", "v1")
+    assert "no window of the champion was judged yet" in assay("status", KEY).output
+
+
+def test_rollback_help_says_that_forward_is_the_same_command(assay):
+    assert "Going forward is --to with the later version" in assay("rollback", "--help").output
 
 
 def test_explain_of_nothing_is_an_empty_record(assay):

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stores import landing as module
-from stores.landing import Landing, LandingError, content_digest, fetch_public
+from stores.download import fetch_public
+from stores.landing import Landing, LandingError, content_digest
 
 SCHEMA = pa.schema(
     [
@@ -124,6 +125,15 @@ def test_inbox_files_are_taken_in_order_and_moved(landing: Landing) -> None:
     assert pq.read_table(results[0].path)["ids"].to_pylist() == [[7, 8], None]
     assert landing.pending("merges") == ()
     assert {p.name for p in (inbox / ".done").iterdir()} == {"a.csv", "b.parquet"}
+
+
+def test_a_time_in_a_csv_is_utc_with_its_offset_taken_into_account(landing: Landing) -> None:
+    file = landing.inbox("merges") / "x.csv"
+    file.write_text("event_id,known_at,amount,ids\na,2024-01-01T12:00:00+02:00,1,\n"
+                    "b,2024-01-01 12:00:00,1,\n")  # fmt: skip
+    taken = landing.take("merges", file, SCHEMA)
+    found = pq.read_table(taken.path)["known_at"].to_pylist()
+    assert [time.hour for time in found] == [10, 12]
 
 
 def test_a_csv_with_the_same_rows_is_known(landing: Landing) -> None:

@@ -99,6 +99,27 @@ def test_back_and_forward(ledger):
         ledger.release("v9")
 
 
+def test_the_newest_fact_of_a_kind_and_the_time_it_would_get(ledger, clock):
+    assert ledger.newest("retrain") is None
+    ledger.append("retrain", {"window": "a"})
+    ledger.append("retrain", {"window": "b"})
+    ledger.append("approval", {"by": "Ada"})
+    assert ledger.newest("retrain", "rollback").body["window"] == "b"
+    clock.now -= timedelta(hours=1)
+    assert ledger.now() == START
+    clock.now += timedelta(hours=3)
+    assert ledger.now() == START + timedelta(hours=2)
+
+
+def test_of_two_who_replace_the_same_champion_one_does(ledger):
+    for version in ("v1", "v2"):
+        ledger.append("release", release(version))
+    ledger.append("rollback", {"to_version": "v1"}, while_serving="v2")
+    with pytest.raises(LedgerError, match="v1 is current by now, not v2"):
+        ledger.append("rollback", {"to_version": "v1"}, while_serving="v2")
+    assert [entry.kind for entry in ledger.entries()].count("rollback") == 1
+
+
 def _append_many(path):
     for number in range(20):
         Ledger(path).append("approval", {"number": number})

@@ -1,4 +1,8 @@
-"""The generator: one seed one table, a law that is true of its rows, outcomes that come late."""
+"""The generator: one seed one table, a law that is true of its rows, outcomes that come late.
+
+Chapters go on with the same world; how far the drifts move the real model's inputs and what a
+retrained one gains is measured through dbt in ``tests/flow/test_loop.py``.
+"""
 
 import time
 
@@ -10,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from assets.sources import merges_generator as generator
 from assets.sources.merges import schema
-from assets.sources.merges_generator import Facts, conflict_probability, given_no_button
+from assets.sources.merges_world import Facts, conflict_probability, given_no_button
+from stores.landing import content_digest
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def facts(**changes: object) -> Facts:
     """One ordinary merge with overlapping files."""
     plain = {"bias": 0.0, "overlap": 1, "hours": 48.0, "editors": 3, "merger_carelessness": 0.0,
              "editors_carelessness": 0.0, "hotness": 0.0, "lines_ours": 12.0, "lines_theirs": 12.0,
-             "directory_overlap": 0.1}  # fmt: skip
+             "directory_overlap": 0.1, "generated": False}  # fmt: skip
     return Facts(**{name: np.array([value]) for name, value in {**plain, **changes}.items()})
 
 
@@ -168,3 +173,109 @@ def test_the_button_takes_only_peace_from_the_rest() -> None:
 
 def test_ids_are_lists_of_whole_numbers(simulation: generator.Simulation) -> None:
     assert simulation.table.schema.field("editor_ids").type == pa.list_(pa.int64())
+
+
+ROWS = 2_000
+DRIFTS: tuple[generator.Drift, ...] = ("none", "harmless", "harmful", "noise")
+
+
+@pytest.fixture(scope="module")
+def chapters() -> dict[str, pd.DataFrame]:
+    """Each drift's newest version per merge, with the law's probability, after 12,000 rows."""
+    found = {}
+    for drift in DRIFTS:
+        simulation = generator.simulate_chapter(0, 1, ROWS, drift)
+        newest = simulation.table.to_pandas().drop_duplicates("event_id", keep="last")
+        newest = newest.set_index("event_id").loc[simulation.event_ids]
+        found[drift] = newest.assign(law=simulation.probability)
+    return found
+
+
+def test_the_first_rows_are_those_that_earlier_releases_made() -> None:
+    """Golden artifacts and every held snapshot depend on them."""
+    made = {(seed, rows): content_digest(generator.generate(seed, rows))
+            for seed, rows in ((0, 12_000), (1, 500), (3, 1))}  # fmt: skip
+    assert made == {
+        (0, 12_000): "bf1bbf16e6e4aade",
+        (1, 500): "00a43206ae2a1843",
+        (3, 1): "2207a93bdde3eb15",
+    }
+
+
+def test_a_chapter_goes_on_where_the_rows_before_it_ended(merges: pd.DataFrame) -> None:
+    first = generator.chapter(0, 1, ROWS, "harmless").to_pandas()
+    second = generator.chapter(0, 2, 500, "harmful", after=12_000 + ROWS).to_pandas()
+    assert generator.chapter(0, 1, 10).schema.equals(schema())
+    assert merges["event_time"].max() < first["event_time"].min()
+    assert first["event_time"].max() < second["event_time"].min()
+    assert second["event_time"].min() - first["event_time"].max() < pd.Timedelta(days=1)
+    hours = (first["event_time"].max() - first["event_time"].min()) / pd.Timedelta(hours=1)
+    assert hours == pytest.approx(ROWS, rel=0.02), "about one merge per hour, as before"
+    ids = [set(merges.index), set(first["event_id"]), set(second["event_id"])]
+    assert len(set.union(*ids)) == sum(len(one) for one in ids) == 12_000 + ROWS + 500
+    assert (first["known_at"] > first["event_time"]).all()
+
+
+def test_one_seed_and_number_give_one_chapter() -> None:
+    one, same, other = (generator.chapter(0, number, 300, after=1_000) for number in (1, 1, 2))
+    assert one.equals(same)
+    assert not one["merger_id"].equals(other["merger_id"])
+    with pytest.raises(ValueError, match="numbered from 1, got 0"):
+        generator.chapter(0, 0, 300)
+    with pytest.raises(ValueError, match="rows must be at least 1"):
+        generator.chapter(0, 1, 0)
+
+
+def test_a_chapter_has_the_same_careless_people_and_hot_files(
+    merges: pd.DataFrame, chapters: dict[str, pd.DataFrame]
+) -> None:
+    def rates(rows: pd.DataFrame) -> pd.Series:
+        hard = rows[rows["files_overlap"] > 0]
+        by_person = hard.groupby(["tenant", "merger_id"])["law"].agg(["mean", "size"])
+        return by_person.loc[by_person["size"] >= 8, "mean"]
+
+    before = rates(merges)
+    for drift in ("none", "harmless"):
+        after = rates(chapters[drift])
+        assert len(after) > 30
+        assert np.corrcoef(before.loc[after.index], after)[0, 1] > 0.7
+
+
+def test_each_drift_moves_what_it_says(
+    merges: pd.DataFrame, chapters: dict[str, pd.DataFrame]
+) -> None:
+    def middle(rows: pd.DataFrame, column: str) -> float:
+        return float(rows.loc[rows["files_overlap"] > 0, column].mean())
+
+    moved = ("files_theirs", "commits_theirs", "theirs_edit_frequency")
+    for column in moved:
+        usual = middle(merges, column)
+        assert middle(chapters["none"], column) == pytest.approx(usual, rel=0.1)
+        for drift in ("harmless", "harmful", "noise"):
+            assert middle(chapters[drift], column) > 1.4 * usual
+    lines = {drift: rows["lines_overlap_ours"].quantile(0.9) for drift, rows in chapters.items()}
+    assert lines["harmless"] < 1.5 * merges["lines_overlap_ours"].quantile(0.9)
+    assert lines["harmful"] > 20 * lines["harmless"]
+
+
+def test_only_noise_takes_the_law_away(chapters: dict[str, pd.DataFrame]) -> None:
+    judged = {drift: rows[~rows["via_button"]] for drift, rows in chapters.items()}
+    best = {d: roc_auc_score(rows["conflict"], rows["law"]) for d, rows in judged.items()}
+    for drift in ("none", "harmless", "harmful"):
+        assert 0.90 <= best[drift] <= 0.97
+    hard = judged["noise"][judged["noise"]["files_overlap"] > 0]
+    assert set(hard["law"]) == {0.5}
+    share = hard["conflict"].mean()
+    assert share == pytest.approx(given_no_button(np.array([0.5]))[0], abs=0.05)
+
+
+def test_generated_code_turns_the_law_around() -> None:
+    """What the first rows taught is wrong of it: more lines, more danger; stale and crowded too."""
+    wild = {"lines_ours": 5_000.0, "lines_theirs": 5_000.0}
+    people = conflict_probability(facts(**wild))[0]
+    assert conflict_probability(facts(generated=True, **wild))[0] < people - 0.7
+    risk = {
+        hours: conflict_probability(facts(generated=True, hours=hours, editors=6, **wild))[0]
+        for hours in (10.0, 200.0)
+    }
+    assert risk[10.0] > 3 * risk[200.0]

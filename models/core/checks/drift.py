@@ -14,6 +14,7 @@ from models.contracts.learner import Vector
 from models.contracts.product import EVENT_TIME, LABEL, Data
 from models.contracts.results import CheckResult
 from models.core.checks.common import arrived, conclude
+from models.core.drift_effect import bin_counts, quantile_edges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
 #: A population stability index above this is a large shift (Siddiqi 2006, Credit Risk Scorecards).
 LARGE_PSI = 0.25
 #: Share of inputs that may shift that much. Over 20 years of real merges, 500 to 3,000 new rows at
-#: a time, it was at most 0.32; broken joins and changed units reach most columns.
+#: a time, it was at most 0.36; broken joins and changed units reach most columns.
 MAX_SHIFTED = 0.5
 #: Fewer new rows than this, and the newest rows of both snapshots are compared instead.
 MIN_NEW_ROWS = 200
-_BINS = 10
 
 
 def drift(*, current: pd.DataFrame, previous: pd.DataFrame | None, data: Data) -> CheckResult:
@@ -66,20 +66,15 @@ def drift(*, current: pd.DataFrame, previous: pd.DataFrame | None, data: Data) -
 
 
 def _psi(before: Vector, now: Vector) -> float:
-    """Population stability index over deciles of ``before``; null is a bin of its own."""
-    known = before[~np.isnan(before)]
-    inner = np.linspace(0, 1, _BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(known, inner)) if len(known) else np.empty(0)
-    a, b = (_shares(values, edges) for values in (before, now))
+    """Population stability index over deciles of ``before``; null is a bin of its own.
+
+    A bin that is empty on one side counts as half a row there, so that the logarithm exists.
+    """
+    edges = quantile_edges(before)
+    counts = np.stack([bin_counts(edges, values) for values in (before, now)])
+    occupied = counts[:, counts.any(axis=0)]
+    a, b = np.maximum(occupied, 0.5) / [[len(before)], [len(now)]]
     return float(((b - a) * np.log(b / a)).sum())
-
-
-def _shares(values: Vector, edges: Vector) -> Vector:
-    """Share of values per bin; an empty bin counts as half a row, so that the logarithm exists."""
-    bins = np.searchsorted(edges, values)  # NaN sorts behind everything
-    bins[np.isnan(values)] = len(edges) + 1
-    counts = np.bincount(bins, minlength=len(edges) + 2)
-    return np.maximum(counts, 0.5) / len(values)
 
 
 def _newest(frame: pd.DataFrame, share: float) -> pd.DataFrame:

@@ -1,0 +1,126 @@
+"""The asset ``status``: one self-contained page over all products, rewritten after monitoring.
+
+Gathers what ledgers, window reports, the alert table and the event log hold. Decides nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.code_version import code_version
+from assets.stages.approval import approval
+from assets.stages.common import stage_key
+from models.contracts.product import ModelProduct
+from stores.deployer import Deployer
+from stores.home import ADMIN_PORT, Home
+from stores.ledger import Ledger, now_utc
+
+if TYPE_CHECKING:
+    from models.contracts.results import Estimate, Release
+    from stores.reports.status_page import ProductStatus
+
+KEY = dg.AssetKey(["status"])
+DAYS = 7
+
+
+def build_status(products: Sequence[ModelProduct]) -> dg.AssetsDefinition:
+    """The status page of these products."""
+
+    @dg.asset(
+        key=KEY,
+        deps=[stage_key(product, "monitoring") for product in products],
+        group_name="traffic",
+        owners=["team:platform"],
+        kinds={"html"},
+        code_version=code_version(__name__),
+    )
+    def status(
+        context: dg.AssetExecutionContext,
+        home: dg.ResourceParam[Home],
+        deployer: dg.ResourceParam[Deployer],
+    ) -> Any:
+        """The page a person looks at first: products, champions, drift, quality, incidents."""
+        write_page(products, home, deployer, context.instance)
+        return dg.MaterializeResult(
+            asset_key=KEY,
+            metadata={
+                "page": dg.MetadataValue.url(f"http://127.0.0.1:{ADMIN_PORT}/status/index.html"),
+                "path": dg.MetadataValue.path(str(home.status_page)),
+            },
+        )
+
+    return status
+
+
+def write_page(
+    products: Sequence[ModelProduct], home: Home, deployer: Deployer, instance: dg.DagsterInstance
+) -> None:
+    """Write ``<home>/status/index.html`` from what is known now."""
+    from stores.alerts import Alerts
+    from stores.reports.status_page import StatusData, write_status
+
+    admin = f"http://127.0.0.1:{ADMIN_PORT}"
+    data = StatusData(
+        as_of=now_utc(),
+        products=[product_status(one, home, deployer, instance) for one in products],
+        incidents=Alerts(home.alerts).incidents(),
+        runs=run_counts(instance, now_utc() - timedelta(days=DAYS)),
+        links={
+            f"Monitoring of {p.key}": f"{admin}/monitoring/{p.slug}/index.html" for p in products
+        },
+    )
+    write_status(home.status_page, data)
+
+
+def product_status(
+    product: ModelProduct, home: Home, deployer: Deployer, instance: dg.DagsterInstance
+) -> "ProductStatus":
+    """What is known of one product."""
+    from assets.stages.monitoring import read_latest, read_reports
+    from stores.reports.status_page import ProductStatus
+
+    ledger = Ledger(home.ledger(product))
+    release, serving = ledger.current(), deployer.current(product)
+    event = instance.get_latest_materialization_event(stage_key(product, "evaluation"))
+    return ProductStatus(
+        product=product,
+        release=release,
+        promised=_promised(product, home, release),
+        decision=_decision(product, home, ledger),
+        evaluated_at=datetime.fromtimestamp(event.timestamp, UTC) if event else None,
+        url=serving.url if serving else None,
+        result=read_latest(product, home),
+        reports=read_reports(product, home),
+    )
+
+
+def run_counts(instance: dg.DagsterInstance, since: datetime) -> Mapping[str, tuple[int, int]]:
+    """Job to the number of successful and of failed runs since then."""
+    counts: dict[str, tuple[int, int]] = {}
+    for run in instance.get_runs(dg.RunsFilter(created_after=since)):
+        good, bad = counts.get(run.job_name, (0, 0))
+        good += run.status is dg.DagsterRunStatus.SUCCESS
+        bad += run.status is dg.DagsterRunStatus.FAILURE
+        counts[run.job_name] = (good, bad)
+    return {name.strip("_"): count for name, count in counts.items()}
+
+
+def _promised(product: ModelProduct, home: Home, release: "Release | None") -> "Estimate | None":
+    from models.contracts.results import Evaluation
+
+    if release is None:
+        return None
+    text = (home.evaluation(product, release.evaluation_id) / "evaluation.json").read_text()
+    card = Evaluation.model_validate_json(text).scorecards[release.candidate_id]
+    return card.metrics["overall"][product.gate.metric]
+
+
+def _decision(product: ModelProduct, home: Home, ledger: Ledger) -> str:
+    newest = home.latest(product, "evaluation")
+    decision = ledger.decision(newest) if newest else None
+    asked = approval(product, ledger, newest) if newest else None
+    if asked and decision and decision.outcome == "awaiting_approval":
+        return asked.sentence(product)
+    return decision.outcome.replace("_", " ") if decision else "never asked"

@@ -1,0 +1,59 @@
+"""How a worker leaves: it answers what still arrives on its connections, then lets uvicorn end it.
+
+On SIGTERM uvicorn closes every connection on which no request is being answered, at once. Bytes
+that wait unread in the kernel then become a reset: a new connection whose request is on its way, or
+a kept one whose client sends just then. Here the worker first stops accepting (the listening socket
+is shared with its successor, which takes the rest of the queue), and goes on answering, every
+answer with ``Connection: close``, until its connections are gone. Knows no model and no BentoML.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+
+#: Time beyond uvicorn's keep-alive timeout, after which a kept connection closes by itself.
+MARGIN_SECONDS = 0.5
+_POLL_SECONDS = 0.05
+_CLOSE = (b"connection", b"close")
+
+Shutdown = Callable[[uvicorn.Server, list[socket.socket] | None], Awaitable[None]]
+
+
+def install() -> None:
+    """Make uvicorn of this process drain before it shuts down; twice is once."""
+    if not hasattr(uvicorn.Server.shutdown, "__wrapped__"):
+        uvicorn.Server.shutdown = _drained(uvicorn.Server.shutdown)  # type: ignore[method-assign, assignment]
+
+
+async def drain(server: uvicorn.Server) -> None:
+    """Stop accepting and answer what arrives until no connection is left.
+
+    An idle kept connection is closed no earlier than without a roll-out: by its own keep-alive
+    timer, or by its next answer. So this takes as long as that timeout at most; what is left then
+    never sent a request, or is being answered: uvicorn closes the first and waits for the second.
+    """
+    for listening in server.servers:
+        listening.close()
+    # one list for all connections: every answer that starts from now on has the header, and both
+    # of uvicorn's protocols close the connection after an answer that has it
+    server.server_state.default_headers.append(_CLOSE)
+    clock = asyncio.get_running_loop().time
+    end = clock() + server.config.timeout_keep_alive + MARGIN_SECONDS
+    while True:
+        await asyncio.sleep(_POLL_SECONDS)  # first: an accepted connection counts some turns later
+        if not server.server_state.connections or clock() > end or server.force_exit:
+            return
+
+
+def _drained(shutdown: Shutdown) -> Shutdown:
+    @functools.wraps(shutdown)
+    async def drained(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+        await drain(server)
+        await shutdown(server, sockets)  # ends with the application's own shutdown hooks
+
+    return drained

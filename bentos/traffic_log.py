@@ -1,0 +1,142 @@
+"""What a service notes of its traffic before it answers: records, figures, log lines.
+
+The one place where spool, records and metrics meet. Knows no HTTP and no BentoML.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from bentos import records
+from bentos.metrics import Metrics
+from bentos.records import Asked, Body, Moment
+from bentos.spool import Spool, SpoolError
+from models.contracts.api import OutcomeReport, Prediction
+from models.contracts.learner import Matrix
+from models.contracts.product import ModelProduct
+from models.contracts.traffic import RecordKind
+
+FOLDER, MEGABYTES = "ASSAY_SPOOL", "ASSAY_SPOOL_MB"
+_DEFAULT_MB = "512"
+
+#: Refusals may fill only this part of the log: a flood of bad requests must not stop good ones.
+REFUSED_SHARE = 0.5
+
+_LOG = logging.getLogger("assay.traffic")
+
+
+class TrafficLog:
+    """Made in the worker.
+
+    Args:
+        product: What is served.
+        version: Release that answers.
+        metrics: Figures to keep.
+        spool: Where records go; None keeps none.
+    """
+
+    def __init__(
+        self, product: ModelProduct, version: str, metrics: Metrics, spool: Spool | None
+    ) -> None:
+        self._product, self._version = product, version
+        self._metrics, self._spool = metrics, spool
+        self._failing = False
+
+    @property
+    def state(self) -> Literal["on", "off"]:
+        """Whether predictions are logged."""
+        return "on" if self._spool else "off"
+
+    def answered(
+        self, asked: Asked, rows: Sequence[Any], inputs: Matrix, answers: Sequence[Prediction]
+    ) -> None:
+        """Log one record per row; the answer may go out when this returns.
+
+        Args:
+            asked: The request.
+            rows: n validated rows.
+            inputs: Shape (n, d), what the model was given.
+            answers: n predictions.
+
+        Raises:
+            SpoolError: Nothing was logged; the answer must not go out.
+        """
+        if self._spool:
+            bodies = records.predictions(
+                self._product, asked, _now(asked), rows=rows, inputs=inputs, answers=answers
+            )
+            self._append(self._spool, "prediction", bodies)
+        if asked.purpose == "traffic":
+            self._metrics.answered(answers)
+
+    def outcomes(self, reports: Sequence[OutcomeReport]) -> list[str]:
+        """Log outcome reports.
+
+        Returns:
+            An id per report.
+
+        Raises:
+            SpoolError: Nothing was logged, also because no log is kept.
+        """
+        if self._spool is None:
+            raise SpoolError(f"this service keeps no log; set {FOLDER}, or roll it out by assay")
+        bodies = records.outcomes(self._product, reports, datetime.now(UTC))
+        self._append(self._spool, "outcome", bodies)
+        self._metrics.outcomes(len(bodies))
+        return [body["outcome_id"] for body in bodies]
+
+    def refused(self, asked: Asked, path: str, status: int) -> None:
+        """Log a request that was not answered 2xx, if the log takes it."""
+        if self._spool:
+            body = records.refusal(
+                self._product, self._version, asked, _now(asked), path=path, status=status
+            )
+            with suppress(SpoolError):
+                self._spool.append([("refusal", body)], REFUSED_SHARE)
+
+    def close(self) -> None:
+        """Finish the log; nothing can be logged afterwards."""
+        if self._spool:
+            self._spool.close()
+
+    def _append(self, spool: Spool, kind: RecordKind, bodies: Sequence[Body]) -> None:
+        with self._noticing():
+            spool.append([(kind, body) for body in bodies])
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Say when the log stops and when it goes on, not once per request."""
+        try:
+            yield
+        except SpoolError as error:
+            self._metrics.refused()
+            if not self._failing:
+                _LOG.error("requests are answered 503: %s", error)
+            self._failing = True
+            raise
+        if self._failing:
+            _LOG.info("the prediction log takes records again")
+        self._failing = False
+
+
+def from_environment(product: ModelProduct, version: str) -> TrafficLog:
+    """The log that ``ASSAY_SPOOL`` and ``ASSAY_SPOOL_MB`` describe."""
+    folder, metrics = os.environ.get(FOLDER, ""), Metrics(product, version)
+    if not folder:
+        _LOG.warning("%s names no folder: predictions are answered and not logged", FOLDER)
+        return TrafficLog(product, version, metrics, None)
+    megabytes = int(os.environ.get(MEGABYTES, _DEFAULT_MB))
+    _LOG.info("predictions are logged, up to %d MB", megabytes)
+    spool = Spool(Path(folder), megabytes * 1_000_000, counted=metrics.spool_bytes)
+    return TrafficLog(product, version, metrics, spool)
+
+
+def _now(asked: Asked) -> Moment:
+    return Moment(datetime.now(UTC), round((time.monotonic_ns() - asked.started_ns) / 1e6, 3))

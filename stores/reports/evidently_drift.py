@@ -1,0 +1,120 @@
+"""Evidently's page on one window of traffic: the distributions behind our drift verdict.
+
+Evidently draws; it measures nothing here. Our effect is registered as its statistical test, so its
+verdict per column and ours cannot differ: the effects come from all rows of the window, the
+pictures from a sample. Evidently takes seconds to import, so it is imported inside only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.contracts.monitoring import DriftEffect
+from stores.files import write_atomic
+from stores.reports import ReportError
+from stores.reports.evidently_report import quiet_evidently, sample_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS = 5_000
+#: Under this name Evidently finds our test.
+TEST = "assay_effect"
+
+
+def write_drift(
+    path: Path,
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+    effects: Sequence[DriftEffect],
+    *,
+    threshold: float,
+    drift_share: float,
+    max_rows: int = MAX_ROWS,
+    seed: int = 0,
+) -> dict[str, bool]:
+    """Write one HTML (about 4 MB: it carries its own script), in one step.
+
+    Args:
+        path: HTML file to write.
+        current: Rows of the window, one numeric column per effect.
+        reference: Judged holdout rows of the release, likewise.
+        effects: What was measured on all rows of the window.
+        threshold: From this effect on a column counts as drifted.
+        drift_share: From this share of drifted columns on the page says that the data drifted.
+        max_rows: Larger frames are sampled down to this.
+        seed: Of that sample.
+
+    Returns:
+        Column to Evidently's verdict, for columns with a value on both sides.
+
+    Raises:
+        ReportError: A column is missing, or none has values on both sides.
+    """
+    names = [each.name for each in effects]
+    for side, frame in (("window", current), ("holdout", reference)):
+        if missing := [name for name in names if name not in frame]:
+            raise ReportError(f"rows of the {side} lack the columns {missing}")
+    usable = [n for n in names if current[n].notna().any() and reference[n].notna().any()]
+    if not usable:
+        raise ReportError("no column has a value in both window and holdout")
+    with quiet_evidently():
+        found, page = _run(
+            sample_rows(current[usable], max_rows, seed),
+            sample_rows(reference[usable], max_rows, seed),
+            [each for each in effects if each.name in usable],
+            threshold,
+            drift_share,
+        )
+    write_atomic(path, page)
+    return found
+
+
+def _run(
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+    effects: Sequence[DriftEffect],
+    threshold: float,
+    drift_share: float,
+) -> tuple[dict[str, bool], str]:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    _register(effects)
+    names = [each.name for each in effects]
+    numeric = DataDefinition(numerical_columns=names)
+    preset = DataDriftPreset(
+        columns=names, method=TEST, threshold=threshold, drift_share=drift_share
+    )
+    run = Report([preset]).run(
+        Dataset.from_pandas(current, data_definition=numeric),
+        Dataset.from_pandas(reference, data_definition=numeric),
+    )
+    verdicts = {
+        str(metric["config"]["column"]): float(metric["value"]) >= threshold
+        for metric in run.dict()["metrics"]
+        if metric["config"]["type"].endswith(":ValueDrift")
+    }
+    return verdicts, str(run.get_html_str(as_iframe=False))
+
+
+def _register(effects: Sequence[DriftEffect]) -> None:
+    """Make ``TEST`` answer with the measured effects; a later window registers its own."""
+    from evidently.legacy.calculations.stattests import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+
+    measured = {each.name: (each.effect, each.drifted) for each in effects}
+
+    def effect(
+        _reference: pd.Series, current: pd.Series, _kind: object, _threshold: float
+    ) -> tuple[float, bool]:
+        return measured[str(current.name)]
+
+    test = StatTest(
+        name=TEST,
+        display_name="Jensen-Shannon distance, all rows, freed of sampling",
+        allowed_feature_types=[ColumnType.Numerical],
+    )
+    register_stattest(test, default_impl=effect)
