@@ -19,10 +19,12 @@ from stores.ledger import Ledger, now_utc
 
 if TYPE_CHECKING:
     from models.contracts.results import Estimate, Release
-    from stores.reports.status_page import ProductStatus
+    from stores.reports.status_page import ProductStatus, StatusData
 
 KEY = dg.AssetKey(["status"])
 DAYS = 7
+#: Dagster's name for a run of chosen assets: `assay run`, `assay monitor`, "Materialize" in the UI.
+_CHOSEN = "__ASSET_JOB"
 
 
 def build_status(products: Sequence[ModelProduct]) -> dg.AssetsDefinition:
@@ -42,11 +44,13 @@ def build_status(products: Sequence[ModelProduct]) -> dg.AssetsDefinition:
         deployer: dg.ResourceParam[Deployer],
     ) -> Any:
         """The page a person looks at first: products, champions, drift, quality, incidents."""
-        write_page(products, home, deployer, context.instance)
+        from stores.reports.status_page import write_status
+
+        write_status(home.status_page, gather(products, home, deployer, context.instance))
         return dg.MaterializeResult(
             asset_key=KEY,
             metadata={
-                "page": dg.MetadataValue.url(f"http://127.0.0.1:{ADMIN_PORT}/status/index.html"),
+                "page": dg.MetadataValue.url(f"http://127.0.0.1:{ADMIN_PORT}/"),
                 "path": dg.MetadataValue.path(str(home.status_page)),
             },
         )
@@ -54,24 +58,28 @@ def build_status(products: Sequence[ModelProduct]) -> dg.AssetsDefinition:
     return status
 
 
-def write_page(
+def gather(
     products: Sequence[ModelProduct], home: Home, deployer: Deployer, instance: dg.DagsterInstance
-) -> None:
-    """Write ``<home>/status/index.html`` from what is known now."""
+) -> "StatusData":
+    """Everything that stands on the page, as it is now."""
     from stores.alerts import Alerts
-    from stores.reports.status_page import StatusData, write_status
+    from stores.reports.status_page import StatusData
 
     admin = f"http://127.0.0.1:{ADMIN_PORT}"
-    data = StatusData(
+    incidents = Alerts(home.alerts).incidents()
+    pages = {f"Monitoring of {p.key}": f"{admin}/monitoring/{p.slug}/index.html" for p in products}
+    still = [one for one in incidents if one.closed_at is None]
+    reports = {
+        f"Incident: {one.kind} {one.subject}": f"{admin}/alerts/{one.id}/incident.html"
+        for one in still
+    }
+    return StatusData(
         as_of=now_utc(),
         products=[product_status(one, home, deployer, instance) for one in products],
-        incidents=Alerts(home.alerts).incidents(),
+        incidents=incidents,
         runs=run_counts(instance, now_utc() - timedelta(days=DAYS)),
-        links={
-            f"Monitoring of {p.key}": f"{admin}/monitoring/{p.slug}/index.html" for p in products
-        },
+        links=pages | reports,
     )
-    write_status(home.status_page, data)
 
 
 def product_status(
@@ -100,11 +108,12 @@ def run_counts(instance: dg.DagsterInstance, since: datetime) -> Mapping[str, tu
     """Job to the number of successful and of failed runs since then."""
     counts: dict[str, tuple[int, int]] = {}
     for run in instance.get_runs(dg.RunsFilter(created_after=since)):
-        good, bad = counts.get(run.job_name, (0, 0))
+        name = "chosen assets" if run.job_name == _CHOSEN else run.job_name
+        good, bad = counts.get(name, (0, 0))
         good += run.status is dg.DagsterRunStatus.SUCCESS
         bad += run.status is dg.DagsterRunStatus.FAILURE
-        counts[run.job_name] = (good, bad)
-    return {name.strip("_"): count for name, count in counts.items()}
+        counts[name] = (good, bad)
+    return counts
 
 
 def _promised(product: ModelProduct, home: Home, release: "Release | None") -> "Estimate | None":

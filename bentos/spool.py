@@ -11,6 +11,7 @@ import errno
 import fcntl
 import logging
 import os
+import tempfile
 import threading
 import time
 import uuid
@@ -28,6 +29,8 @@ Entry = tuple[RecordKind, Mapping[str, Any]]
 ROTATE_BYTES = 8_000_000
 ROTATE_SECONDS = 5.0
 SYNC_SECONDS = 1.0
+#: Segments of one writer: a name has room for six digits, and a try that fails takes a number too.
+WRITER_SEGMENTS = 900_000
 _COUNT_PAUSE = 50
 
 _LOG = logging.getLogger("assay.spool")
@@ -68,17 +71,18 @@ class Spool:
         self._lock = threading.Lock()
         self._wake, self._closed = threading.Event(), False
         self._segment: _Segment | None = None
-        self._used, self._next_count = used_bytes(folder), 0.0
+        self._used, self._next_count = 0, 0.0
+        self._count()
         self._begin()
         self._keeper = threading.Thread(target=self._keep, name="spool", daemon=True)
         self._keeper.start()
 
-    def append(self, entries: Sequence[Entry], share: float = 1.0) -> None:
+    def append(self, entries: Sequence[Entry], bound: int | None = None) -> None:
         """Write all entries in one piece, or none of them.
 
         Args:
             entries: Kind and body of each record.
-            share: Part of ``max_bytes`` that may be filled by this kind of entries.
+            bound: Bytes up to which these entries may fill the folder, if not ``max_bytes``.
 
         Raises:
             SpoolError: The folder is full, the disk is, or the spool was closed.
@@ -86,9 +90,11 @@ class Spool:
         with self._lock:
             if self._closed:
                 raise SpoolError("the service is shutting down; send the request again")
+            if self._segment is None and self._segments >= WRITER_SEGMENTS:
+                self._begin()
             lines = [encode(number, *entry) for number, entry in enumerate(entries, self._next)]
             data = b"".join(lines)
-            self._check_room(len(data), share)
+            self._check_room(len(data), self.max_bytes if bound is None else bound)
             self._write(data)
             self._next += len(lines)
             self._used += len(data)
@@ -107,10 +113,10 @@ class Spool:
         self._writer = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._next, self._segments = 1, 0
 
-    def _check_room(self, wanted: int, share: float) -> None:
-        if self._used + wanted > self.max_bytes * share:
+    def _check_room(self, wanted: int, bound: int) -> None:
+        if self._used + wanted > bound:
             raise SpoolError(
-                f"the prediction log is full ({self._used} of {self.max_bytes} bytes); materialise"
+                f"the prediction log is full ({self._used} of {bound} bytes); materialise"
                 " raw/predictions, which empties it, or raise ASSAY_SPOOL_MB"
             )
 
@@ -254,6 +260,20 @@ class _Segment:
     def abandon(self) -> None:
         """Let go of it as it is."""
         os.close(self._descriptor)
+
+
+def prove(folder: Path) -> None:
+    """Make, list and write to a folder as a spool does; it is left as it was, but there.
+
+    Raises:
+        OSError: One of these does not work.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    used_bytes(folder)
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        fcntl.flock(probe, fcntl.LOCK_EX)
+        probe.write(b"x")
+        probe.flush()
 
 
 def used_bytes(folder: Path) -> int:

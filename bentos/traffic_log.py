@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,8 @@ from typing import Any, Literal
 from bentos import records
 from bentos.metrics import Metrics
 from bentos.records import Asked, Body, Moment
-from bentos.spool import Spool, SpoolError
+from bentos.runtime import StartError
+from bentos.spool import Entry, Spool, SpoolError, prove
 from models.contracts.api import OutcomeReport, Prediction
 from models.contracts.learner import Matrix
 from models.contracts.product import ModelProduct
@@ -28,6 +29,10 @@ _DEFAULT_MB = "512"
 
 #: Refusals may fill only this part of the log: a flood of bad requests must not stop good ones.
 REFUSED_SHARE = 0.5
+
+#: Golden requests may fill the log by this much more: a full log must not stop a rollback. A
+#: roll-out takes some 0.1 MB of it.
+GOLDEN_BYTES = 2_000_000
 
 _LOG = logging.getLogger("assay.traffic")
 
@@ -72,7 +77,11 @@ class TrafficLog:
             bodies = records.predictions(
                 self._product, asked, _now(asked), rows=rows, inputs=inputs, answers=answers
             )
-            self._append(self._spool, "prediction", bodies)
+            if asked.purpose == "golden":
+                entries: list[Entry] = [("prediction", body) for body in bodies]
+                self._spool.append(entries, self._spool.max_bytes + GOLDEN_BYTES)
+            else:
+                self._append(self._spool, "prediction", bodies)
         if asked.purpose == "traffic":
             self._metrics.answered(answers)
 
@@ -99,7 +108,8 @@ class TrafficLog:
                 self._product, self._version, asked, _now(asked), path=path, status=status
             )
             with suppress(SpoolError):
-                self._spool.append([("refusal", body)], REFUSED_SHARE)
+                bound = int(self._spool.max_bytes * REFUSED_SHARE)
+                self._spool.append([("refusal", body)], bound)
 
     def close(self) -> None:
         """Finish the log; nothing can be logged afterwards."""
@@ -107,14 +117,9 @@ class TrafficLog:
             self._spool.close()
 
     def _append(self, spool: Spool, kind: RecordKind, bodies: Sequence[Body]) -> None:
-        with self._noticing():
-            spool.append([(kind, body) for body in bodies])
-
-    @contextmanager
-    def _noticing(self) -> Iterator[None]:
-        """Say when the log stops and when it goes on, not once per request."""
+        """Log, and say when the log stops and when it goes on, not once per request."""
         try:
-            yield
+            spool.append([(kind, body) for body in bodies])
         except SpoolError as error:
             self._metrics.refused()
             if not self._failing:
@@ -126,16 +131,40 @@ class TrafficLog:
         self._failing = False
 
 
+def verify() -> None:
+    """Prove that the log can be kept where the environment says, before a worker tries.
+
+    Raises:
+        StartError: The folder cannot be made, listed or written, or the bound is no number.
+    """
+    _megabytes()
+    if folder := os.environ.get(FOLDER, ""):
+        try:
+            prove(Path(folder))
+        except OSError as error:
+            raise StartError(
+                f"no prediction can be logged in {folder} ({error.strerror}); make {FOLDER} a"
+                " folder this service may list and write, on a disk with free space"
+            ) from error
+
+
 def from_environment(product: ModelProduct, version: str) -> TrafficLog:
-    """The log that ``ASSAY_SPOOL`` and ``ASSAY_SPOOL_MB`` describe."""
+    """The log that ``ASSAY_SPOOL`` and ``ASSAY_SPOOL_MB`` describe; see `verify`."""
     folder, metrics = os.environ.get(FOLDER, ""), Metrics(product, version)
     if not folder:
         _LOG.warning("%s names no folder: predictions are answered and not logged", FOLDER)
         return TrafficLog(product, version, metrics, None)
-    megabytes = int(os.environ.get(MEGABYTES, _DEFAULT_MB))
+    megabytes = _megabytes()
     _LOG.info("predictions are logged, up to %d MB", megabytes)
     spool = Spool(Path(folder), megabytes * 1_000_000, counted=metrics.spool_bytes)
     return TrafficLog(product, version, metrics, spool)
+
+
+def _megabytes() -> int:
+    text = os.environ.get(MEGABYTES, _DEFAULT_MB)
+    if not text.isdecimal() or int(text) == 0:
+        raise StartError(f"{MEGABYTES} is {text!r}; give the log's bound in whole megabytes")
+    return int(text)
 
 
 def _now(asked: Asked) -> Moment:

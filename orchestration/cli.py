@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="assay: a model must earn its traffic.", no_args_is_help=True, add_completion=False
 )
-add_alert_commands(app)
 out = Console()
 
 Product = Annotated[str, typer.Argument(help="Key of a product, e.g. risk/sync_conflict")]
@@ -254,6 +254,26 @@ def demo() -> None:
 
     with plain_errors():
         raise typer.Exit(run_demo(_settings(), out))
+
+
+add_alert_commands(app)
+
+
+@app.command()
+def dashboards(
+    folder: Annotated[Path, typer.Argument(help="Made when missing", file_okay=False)],
+) -> None:
+    """Write a Grafana dashboard and Prometheus alert rules over what assay exports."""
+    from stores.dashboards import write_dashboards
+    from stores.home import ADMIN_PORT
+
+    dashboard, rules = write_dashboards(folder)
+    out.print(f"{dashboard}: import it in Grafana and choose the Prometheus data source")
+    out.print(f"{rules}: name it below rule_files in prometheus.yml")
+    out.print(
+        f"Prometheus reads 127.0.0.1:{ADMIN_PORT}/metrics (while `assay up` runs) and /metrics of "
+        "every service; `assay status` lists their addresses."
+    )
 
 
 def _print_failed_checks(result: dg.ExecuteInProcessResult) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -71,20 +73,19 @@ def alerts_test() -> None:
 
 def incidents_table(table: Alerts, found: Sequence[Incident]) -> Table:
     """Incidents with their state and who was told."""
-    shown = Table(title="Incidents, newest first (UTC)")
-    for name in ("Opened", "State", "Severity", "Kind", "Subject", "Seen", "Told", "Message", "Id"):
-        shown.add_column(name, overflow="fold")
+    shown = Table(title="Incidents, newest first (UTC)", title_justify="left", show_lines=True)
+    for name, share in (("Opened", 1), ("State", 1), ("Incident", 5), ("Told", 1)):
+        shown.add_column(name, overflow="fold", ratio=share)
     for incident in found:
+        times = f", seen {incident.count} times" if incident.count > 1 else ""
         shown.add_row(
             f"{incident.opened_at:%m-%d %H:%M}",
             _state(incident),
-            incident.severity,
-            incident.kind,
-            incident.subject,
-            str(incident.count),
+            escape(
+                f"{incident.kind} {incident.subject} ({incident.severity}{times})\n"
+                f"{shorten(incident.message, 200, placeholder=' ...')}\n{incident.id}"
+            ),
             "muted" if incident.muted else _told(table.deliveries(incident.id)),
-            incident.message[:200],
-            incident.id,
             style=STYLES[incident.severity] if incident.closed_at is None else "",
         )
     return shown
@@ -94,7 +95,7 @@ def _state(incident: Incident) -> str:
     if incident.closed_at is None:
         return "open"
     happened = incident.closed_at == incident.opened_at
-    return "happened" if happened else f"closed {incident.closed_at:%m-%d %H:%M}"
+    return "happened" if happened else f"closed\n{incident.closed_at:%m-%d %H:%M}"
 
 
 def _told(deliveries: Sequence[Delivery]) -> str:

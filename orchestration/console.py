@@ -41,14 +41,15 @@ def interval(estimate: Estimate) -> str:
 
 def status_table(products: Sequence[ModelProduct], settings: Settings) -> Table:
     """One short row per product."""
-    table = _folding("product", "champion", "holdout", "last decision", "monitoring", "service")
+    table = _folding("product", "champion", "last decision", "monitoring")
     for product in products:
         facts = _facts(product, settings)
+        name = f"{product.key}\n{facts['url']}"
         champion = facts["champion"].replace(" ", "\n")
-        holdout = f"{facts['metric']}\n{facts['holdout']}"
+        if facts["holdout"] != "-":
+            champion += f"\n{facts['metric']}\n{facts['holdout']}"
         word = facts["approval"] if facts["approval"] != "-" else facts["decision"]
-        monitored = facts["monitoring"]
-        table.add_row(product.key, champion, holdout, word, monitored, facts["url"])
+        table.add_row(name, champion, word, facts["monitoring"])
     return table
 
 

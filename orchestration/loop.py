@@ -12,9 +12,10 @@ from typing import Literal, NamedTuple
 import dagster as dg
 
 from assets.stages.approval import newest_approval
+from assets.stages.common import stage_key
 from assets.stages.monitoring import read_latest
 from models.contracts.product import ModelProduct
-from orchestration.refresh import plan
+from orchestration.refresh import AFTER_GATE, plan
 from orchestration.settings import Settings
 from stores.deployer import Deployer
 from stores.home import Home
@@ -22,7 +23,6 @@ from stores.ledger import Entry, Ledger
 
 #: Tag of the run that serves a request; one run per value, whoever starts it.
 SERVED = "assay/serves"
-AFTER_GATE = ("promotion", "bento", "service")
 
 
 class Due(NamedTuple):
@@ -110,7 +110,7 @@ def served(instance: dg.DagsterInstance, due: Due) -> bool:
 
 def release_keys(product: ModelProduct) -> list[dg.AssetKey]:
     """What runs for an approved challenger: the gate, packing, the service."""
-    return [dg.AssetKey([product.domain, product.name, stage]) for stage in AFTER_GATE]
+    return [stage_key(product, stage) for stage in AFTER_GATE]
 
 
 class Site(NamedTuple):

@@ -6,48 +6,80 @@ what Prometheus reads. Loopback only, like the rest of the admin service.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from orchestration.settings import Settings
 
-SHOWN = ("evaluations", "monitoring", "status")
+if TYPE_CHECKING:
+    from stores.reports.status_page import StatusData
+
+#: Folders of the home that are shown, and the command that fills each.
+SHOWN = {"evaluations": "assay run", "monitoring": "assay monitor", "status": "assay monitor"}
+
+
+class _Folder(StaticFiles):
+    """A folder that may not be there yet; what is missing names the command that makes it."""
+
+    def __init__(self, folder: Path, maker: str) -> None:
+        super().__init__(directory=folder, check_dir=False)
+        self.config_checked = True  # the check raises for a home where nothing ran yet
+        self._maker = maker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except HTTPException as error:
+            if error.status_code != 404:
+                raise
+            told = f"nothing is here; `{self._maker}` makes what this place shows\n"
+            await PlainTextResponse(told, 404)(scope, receive, send)
 
 
 def page_routes(settings: Settings) -> list[BaseRoute]:
-    """``/`` (the status page), one folder of the home per page, and ``/metrics``."""
+    """``/`` (the status page as of now), one folder of the home per page, and ``/metrics``."""
 
     async def first(_: Request) -> Response:
-        return RedirectResponse("/status/index.html")
+        return HTMLResponse(await run_in_threadpool(status_page, settings))
 
     async def metrics(_: Request) -> Response:
         text = await run_in_threadpool(platform_metrics, settings)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     root = settings.home_paths().root
-    mounts = [
-        Mount(f"/{name}", StaticFiles(directory=root / name, check_dir=False)) for name in SHOWN
-    ]
+    mounts = [Mount(f"/{name}", _Folder(root / name, maker)) for name, maker in SHOWN.items()]
     return [Route("/", first), Route("/metrics", metrics), *mounts]
+
+
+def status_page(settings: Settings) -> str:
+    """The page of the asset ``status``, drawn now: monitoring redraws its file every six hours."""
+    from stores.reports.status_page import render
+
+    return render(_gathered(settings))
 
 
 def platform_metrics(settings: Settings) -> bytes:
     """Runs, incidents and the products' newest windows, as Prometheus reads them."""
-    from assets.status import DAYS, product_status, run_counts
-    from models.registry import products
     from orchestration.gauges import exposition
+
+    data = _gathered(settings)
+    still = [one for one in data.incidents if one.closed_at is None]
+    return exposition(data.products, still, data.runs)
+
+
+def _gathered(settings: Settings) -> StatusData:
+    from assets.status import gather
+    from models.registry import products
     from orchestration.resources import build_deployer
     from orchestration.running import instance
-    from stores.alerts import Alerts
-    from stores.ledger import now_utc
 
-    home, deployer = settings.home_paths(), build_deployer(settings)
     with instance(settings) as found:
-        seen = [product_status(one, home, deployer, found) for one in products()]
-        runs = run_counts(found, now_utc() - timedelta(days=DAYS))
-    return exposition(seen, Alerts(home.alerts).incidents(open_only=True), runs)
+        return gather(products(), settings.home_paths(), build_deployer(settings), found)

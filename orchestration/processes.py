@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from stores.ledger import Ledger
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
-STOP_SECONDS = 15
+STOP_SECONDS = 15.0
+_POLL_SECONDS = 0.05
 
 
 def commands(settings: Settings) -> dict[str, list[str]]:
@@ -56,7 +59,7 @@ def run_all(settings: Settings, out: Console) -> None:
             _serve(settings, out)
             out.print(f"Dagster UI  http://127.0.0.1:{DAGSTER_PORT}\n"
                       f"MLflow UI   http://127.0.0.1:{MLFLOW_PORT}\n"
-                f"admin       http://127.0.0.1:{ADMIN_PORT}/models/versions\n"
+                      f"status      http://127.0.0.1:{ADMIN_PORT}/\n"
                       f"logs        {logs}\nCtrl-C stops all")  # fmt: skip
             while not ended.wait(1):
                 for name, process in started.items():
@@ -64,8 +67,7 @@ def run_all(settings: Settings, out: Console) -> None:
                         out.print(f"[red]{name} ended; see {logs / name}.log[/red]")
                         ended.set()
         finally:
-            for process in started.values():
-                _end(process)
+            end(started.values())
             deployer = build_deployer(settings)
             for product in products():
                 deployer.stop(product)
@@ -95,11 +97,30 @@ def _start(line: list[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process group to end, then insist."""
+def end(processes: Collection[subprocess.Popen[bytes]], seconds: float = STOP_SECONDS) -> None:
+    """Ask every process group to end, all at once, then insist.
+
+    The group and not its leader is waited for: code servers and runs outlive the daemon.
+
+    Args:
+        processes: Leaders of their groups.
+        seconds: Time to end by themselves, for all together.
+    """
+    left = list(processes)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-            break
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        deadline = time.monotonic() + seconds
+        while (left := [one for one in left if _lives(one)]) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+
+def _lives(leader: subprocess.Popen[bytes]) -> bool:
+    """Whether any process of the group is left."""
+    leader.poll()  # else a zombie keeps the group
+    try:
+        os.killpg(leader.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -15,21 +15,28 @@ MESSAGE = (
 )
 #: A run reports its process within seconds; only its log says which one it is.
 _LOGS = 50
+#: A creation time is counted from the boot and moves with the clock: such a step ends no run.
+_CLOCK_SECONDS = 600.0
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report runs as failed whose process does not exist any more, and free their pool slots.
+    """Free the pool slots of runs whose process does not exist any more, and report them as failed.
+
+    In this order: a run that was reported failed is not looked at again, a freed one is.
 
     Returns:
-        Their run ids. A run whose process is not known (it is just starting) is left alone.
+        Their run ids. A run whose process is not known (it waits, or is just starting) is left
+        alone.
     """
-    busy = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    busy = [
+        dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING
+    ]  # fmt: skip
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=busy)):
         found = _process(instance, run.run_id)
         if found and not _lives(*found):
-            instance.report_run_failed(run, MESSAGE.format(pid=found[0]))
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            instance.report_run_failed(run, MESSAGE.format(pid=found[0]))
             ended.append(run.run_id)
     return ended
 
@@ -53,6 +60,7 @@ def _lives(pid: int, seen_at: float) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return process.create_time() <= seen_at and process.status() != psutil.STATUS_ZOMBIE
+        same = process.create_time() <= seen_at + _CLOCK_SECONDS
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
+from assets.stages.common import stage_key
 from assets.stages.promotion import standing_decision
 from models.contracts.product import ModelProduct
 from stores.home import Home, Stage
@@ -26,7 +27,8 @@ Reasons = dict[dg.AssetKey, str]
 CODE_VERSION, DATA_VERSION = "dagster/code_version", "dagster/data_version"
 INPUT_VERSION = "dagster/input_data_version"
 KEPT: tuple[Stage, ...] = ("dataset", "candidates", "evaluation")
-AFTER = ("promotion", "bento", "service")
+#: The gate and what follows it.
+AFTER_GATE = ("promotion", "bento", "service")
 
 
 class Workplace(NamedTuple):
@@ -59,7 +61,7 @@ def plan(graph: AssetGraph, instance: dg.DagsterInstance, workplace: Workplace) 
             reasons.setdefault(dg.AssetKey(["raw", source.name]), reason)
     for product in workplace.products:
         for stage in KEPT:
-            key = dg.AssetKey([product.domain, product.name, stage])
+            key = stage_key(product, stage)
             if key not in reasons and home.latest(product, stage) is None:
                 reasons[key] = "its result is gone"
     for product in workplace.products:
@@ -71,7 +73,7 @@ def upstream(
     graph: AssetGraph, products: Sequence[ModelProduct], stage: str
 ) -> AbstractSet[dg.AssetKey]:
     """A stage of these products and everything it rests on."""
-    roots = [dg.AssetKey([product.domain, product.name, stage]) for product in products]
+    roots = [stage_key(product, stage) for product in products]
     here = [root for root in roots if graph.has(root)]
     return dg.AssetSelection.assets(*here).upstream().resolve(graph) if here else set()
 
@@ -141,7 +143,7 @@ def _spread(graph: AssetGraph, reasons: Mapping[dg.AssetKey, str]) -> Reasons:
 
 def _settle(graph: AssetGraph, reasons: Reasons, product: ModelProduct, home: Home) -> None:
     """Leave out a gate that has spoken on the newest evaluation, and packing what is not there."""
-    keys = {s: dg.AssetKey([*product.key.split("/"), s]) for s in ("evaluation", *AFTER)}
+    keys = {stage: stage_key(product, stage) for stage in ("evaluation", *AFTER_GATE)}
     newest = home.latest(product, "evaluation")
     if newest is None or keys["evaluation"] in _spread(graph, reasons):
         return
@@ -151,5 +153,5 @@ def _settle(graph: AssetGraph, reasons: Reasons, product: ModelProduct, home: Ho
         return
     reasons.pop(keys["promotion"], None)
     if ledger.current() is None:
-        for stage in AFTER:
+        for stage in AFTER_GATE:
             reasons.pop(keys[stage], None)

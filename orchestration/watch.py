@@ -16,6 +16,7 @@ from models.contracts.incidents import Incident
 from models.contracts.product import ModelProduct
 from models.registry import products as registered
 from orchestration import watch_ticks
+from orchestration.recovery import end_dead_runs
 from orchestration.settings import Settings
 from orchestration.watch_detectors import Found, View, detect, look, times
 from orchestration.watch_events import Over
@@ -52,6 +53,7 @@ def sweep(
     from stores.alerts import Alerts, Rules
     from stores.notify import build_notifiers, deliver
 
+    end_dead_runs(instance)
     chosen = registered() if products is None else products
     alerts = Alerts(settings.home_paths().alerts)
     notifiers = build_notifiers(alerts.folder, settings.alert_urls.split())

@@ -221,7 +221,8 @@ def _services(view: View) -> Found:
             continue
         record = build_deployer(view.settings).current(product)
         problem = watch_home.answers(record) if record else None
-        seen.append(watch_home.judge_service(product, version, record, problem))
+        logs = home.root / "services" / product.slug
+        seen.append(watch_home.judge_service(product, version, record, problem, logs))
     return Found([one for one in seen if one], states=("service_down",))
 
 

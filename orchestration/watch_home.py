@@ -97,9 +97,21 @@ def answers(record: ServiceRecord) -> str | None:
 
 
 def judge_service(
-    product: ModelProduct, version: str, record: ServiceRecord | None, problem: str | None
+    product: ModelProduct,
+    version: str,
+    record: ServiceRecord | None,
+    problem: str | None,
+    logs: Path,
 ) -> Observation | None:
-    """A rolled-out service whose process is gone (no record) or that does not answer."""
+    """A rolled-out service whose process is gone (no record) or that does not answer.
+
+    Args:
+        product: What it serves.
+        version: Release that was rolled out.
+        record: The running service.
+        problem: What it answered instead of being well.
+        logs: Folder of the service's runs, for when no record says which one it was.
+    """
     if record is not None and problem is None:
         return None
     return Observation(
@@ -108,7 +120,10 @@ def judge_service(
         message=problem or f"{version} was rolled out and its process is gone",
         owner=product.owner,
         product=product.key,
-        evidence={"version": version, "log": f"{record.folder}/service.log" if record else None},
+        evidence={
+            "version": version,
+            "log": f"{record.folder}/service.log" if record else f"{logs}, the newest folder",
+        },
         patience_s=SERVICE_PATIENCE_S,
     )
 

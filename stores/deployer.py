@@ -41,7 +41,6 @@ class ServiceRecord(Frozen):
 
     Attributes:
         bento: Tag, ``<slug>:<version>``.
-        created: Creation time of the master process; with ``pid`` it names one process for ever.
         folder: Run folder with ``service.log``.
         door: Where its successor gets the listening socket from.
     """
@@ -52,7 +51,6 @@ class ServiceRecord(Frozen):
     url: str
     port: int
     pid: int
-    created: float
     folder: str
     door: str
     started_at: datetime
@@ -128,7 +126,7 @@ class Deployer:
     def current(self, product: ModelProduct) -> ServiceRecord | None:
         """The service that runs, None when none does."""
         last = self._last(product)
-        return last if last and service_process.alive(last.pid, last.created) else None
+        return last if last and service_process.alive(last.pid, Path(last.folder)) else None
 
     def stop(self, product: ModelProduct) -> bool:
         """Stop whatever serves the product, leftovers of a crash included.
@@ -219,7 +217,6 @@ class Deployer:
             url=f"http://{host}:{port}",
             port=port,
             pid=running.pid,
-            created=running.created,
             folder=str(folder),
             door=str(running.door),
             started_at=datetime.now(UTC),
@@ -261,11 +258,15 @@ class Deployer:
 
     def _last(self, product: ModelProduct) -> ServiceRecord | None:
         file = self._pointer(product)
-        return ServiceRecord.model_validate_json(file.read_bytes()) if file.exists() else None
+        try:
+            return ServiceRecord.model_validate_json(file.read_bytes()) if file.exists() else None
+        except ValueError:
+            return None  # of another version of assay; what runs is found by its mark and replaced
 
     def _point(self, product: ModelProduct, record: ServiceRecord) -> None:
-        write_atomic(self._pointer(product), record.model_dump_json(indent=1))
+        # first: what a crash leaves in between is then missed and started again, not called stopped
         self._home.stopped_mark(product).unlink(missing_ok=True)
+        write_atomic(self._pointer(product), record.model_dump_json(indent=1))
 
     def _pointer(self, product: ModelProduct) -> Path:
         return self._folder / f"{product.slug}.json"

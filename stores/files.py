@@ -9,9 +9,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_UNNAMED, _LEFT_SECONDS = ".unnamed-", 86_400.0
 
 
 def sha256(path: Path) -> str:
@@ -48,9 +51,15 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def unnamed_folder(parent: Path) -> Iterator[Path]:
-    """A hidden folder below ``parent`` to fill; what was not settled by the end is removed."""
+    """A hidden folder below ``parent`` to fill; what was not settled by the end is removed.
+
+    So is, a day later, what a killed process left.
+    """
     parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".", dir=parent))
+    for left in parent.glob(f"{_UNNAMED}*"):
+        if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix=_UNNAMED, dir=parent))
     try:
         yield aside
     finally:

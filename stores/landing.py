@@ -115,13 +115,13 @@ class Landing:
         try:
             table = _fitting(file.name, read_table(file, schema), schema)
         except LandingError as error:
-            path = _free_path(file, self._quarantine(source))
+            path = free_path(file, self._quarantine(source))
             _write_reason(path, str(error))
-            _move(file, path)
+            move(file, path)
             return Landed(source=source, name=file.name, status="quarantined", path=path,
                           rows=0, reason=str(error))  # fmt: skip
         landed = self._add(source, file.name, table)
-        _move(file, _free_path(file, self.inbox(source) / DONE))
+        move(file, free_path(file, self.inbox(source) / DONE))
         return landed
 
     def _add(self, source: str, name: str, table: pa.Table) -> Landed:
@@ -172,7 +172,8 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
 
     try:
         if file.suffix == ".parquet":
-            return pq.ParquetFile(file).read()
+            with pq.ParquetFile(file) as opened:
+                return opened.read()
         return _read_csv(file, schema)
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         message = f"{file.name} cannot be read: {str(error).strip()}. {NEXT_STEP}"
@@ -265,13 +266,14 @@ def _write_reason(path: Path, reason: str) -> None:
     write_atomic(path.with_name(f"{path.name}.reason.json"), json.dumps({"reason": reason}))
 
 
-def _free_path(file: Path, folder: Path) -> Path:
+def free_path(file: Path, folder: Path) -> Path:
     """Where ``file`` may go in ``folder`` without replacing another one of its name."""
     other = f"{file.stem}.{sha256(file)[:16]}{file.suffix}"
     return folder / (other if (folder / file.name).exists() else file.name)
 
 
-def _move(file: Path, path: Path) -> None:
+def move(file: Path, path: Path) -> None:
+    """Move a file durably; the folder is made when missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file.replace(path)
     sync_folder(path.parent)

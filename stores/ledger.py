@@ -24,6 +24,7 @@ from stores.files import sync_folder
 #: ``retrain``: monitoring asks for one retraining, named by its window.
 Kind = Literal["decision", "approval", "release", "rollback", "rollout", "regression", "retrain"]
 GENESIS = "0" * 64
+VERSION = "v%Y%m%d_%H%M%S"
 
 
 class LedgerError(Exception):
@@ -175,10 +176,11 @@ class Ledger:
     def new_version(self) -> str:
         """A version ``vYYYYMMDD_HHMMSS`` (UTC), later than every one given before."""
         taken = max((release.version for release in self.releases()), default="")
-        at = self._clock()
-        while (version := f"v{at:%Y%m%d_%H%M%S}") <= taken:
-            at += timedelta(seconds=1)
-        return version
+        version = self.now().strftime(VERSION)
+        if version > taken:
+            return version
+        last = datetime.strptime(taken, VERSION).replace(tzinfo=UTC)
+        return (last + timedelta(seconds=1)).strftime(VERSION)
 
     def _history(self) -> list[Release]:
         """Releases as a stack: a release is pushed; going back cuts, going forward pushes again."""

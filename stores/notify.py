@@ -10,11 +10,12 @@ import hashlib
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -25,6 +26,7 @@ from stores.files import sync_folder
 logger = logging.getLogger("assay.alerts")
 #: No new message is begun after this many seconds of one delivery; the next sweep goes on.
 DELIVERY_SECONDS = 30.0
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -79,11 +81,11 @@ class LogNotifier:
         if again and self._has(incident.id):
             return
         line = incident.model_dump_json(exclude={"decision_record", "affected"}) + "\n"
-        if again and self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
-            line = "\n" + line  # the try was cut in the middle of its line
         try:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(line)
+            with self._path.open("ab+") as stream:
+                if _cut_off(stream):
+                    line = "\n" + line
+                stream.write(line.encode())
                 stream.flush()
                 os.fsync(stream.fileno())
             sync_folder(self._path.parent)
@@ -99,6 +101,14 @@ class LogNotifier:
             return any(line.startswith(start) and line.endswith("}\n") for line in stream)
 
 
+def _cut_off(stream: BinaryIO) -> bool:
+    """Whether a try, of this incident or another, was cut in the middle of its line."""
+    if stream.seek(0, os.SEEK_END) == 0:
+        return False
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) != b"\n"
+
+
 class AppriseNotifier:
     """One Apprise address: e-mail gets the page as its body, and both files where it takes files.
 
@@ -111,7 +121,8 @@ class AppriseNotifier:
 
     def __init__(self, url: str) -> None:
         digest = hashlib.sha256(url.encode()).hexdigest()[:8]
-        self.name = f"{url.partition(':')[0]}-{digest}"
+        scheme = _SCHEME.match(url)  # none: a rest of another address, so nothing of it is shown
+        self.name = f"{scheme[1] if scheme else 'unknown'}-{digest}"
         self._url = url
 
     def send(self, report: Report, *, again: bool) -> None:  # noqa: ARG002  # it cannot know

@@ -39,13 +39,11 @@ class Running:
 
     Attributes:
         folder: Run folder with the log.
-        created: Creation time as psutil gives it; with ``pid`` it names one process for ever.
         door: Where it hands its listener on.
     """
 
     folder: Path
     pid: int
-    created: float
     door: Path
 
 
@@ -80,7 +78,7 @@ def start(
         ],
         setsid=True,
     )
-    return Running(folder, pid, psutil.Process(pid).create_time(), door)
+    return Running(folder, pid, door)
 
 
 def wait_ready(running: Running, seconds: float = START_SECONDS) -> None:
@@ -93,18 +91,29 @@ def wait_ready(running: Running, seconds: float = START_SECONDS) -> None:
     """
     deadline = time.monotonic() + seconds
     while not (running.folder / "ready").exists():
-        if not alive(running.pid, running.created):
+        if not _exists(running.pid):
             raise StartError(f"it ended while starting: {log_end(running.folder)}")
         if time.monotonic() > deadline:
             raise StartError(f"it was not ready after {seconds:.0f} s: {log_end(running.folder)}")
         time.sleep(_POLL_SECONDS)
 
 
-def alive(pid: int, created: float) -> bool:
-    """Whether this very process runs; a zombie and a reused number do not count."""
-    with suppress(psutil.NoSuchProcess):
+def alive(pid: int, folder: Path) -> bool:
+    """Whether the master of this run folder runs; a zombie and a reused number do not count.
+
+    By its mark and not by its creation time: that is counted from the boot, and moves when somebody
+    sets the clock.
+    """
+    with suppress(psutil.Error, OSError):
         process = psutil.Process(pid)
-        return process.create_time() == created and _runs(process)
+        return process.environ().get(MARK) == str(folder) and _runs(process)
+    return False
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process that was just started still runs; it has no environment at first."""
+    with suppress(psutil.NoSuchProcess):
+        return _runs(psutil.Process(pid))
     return False
 
 

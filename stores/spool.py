@@ -12,21 +12,23 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from models.contracts.base import Frozen
 from models.contracts.product import ModelProduct
 from models.contracts.traffic import RecordKind
 from models.core.journal import Line
-from stores import spool_inbox, spool_parts, spool_segments
+from stores import spool_inbox, spool_parts, spool_segments, spool_state
 from stores.files import sync_folder
 from stores.home import Home
 from stores.spool_account import Arrived, Damage, Ingested
 from stores.spool_parts import LOGS, write_again
 from stores.spool_segments import Segment
+from stores.spool_state import Batch, State
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,31 +48,12 @@ class TrafficPolicy(Frozen):
     outcome_within_days: float = 30.0
 
 
-class _Batch(Frozen):
-    """Segments that land together; ``name`` is a digest of theirs."""
-
-    name: str
-    segments: tuple[str, ...]
-
-
-class _State(Frozen):
-    """What is known of a product's log. ``landed`` is the last batch whose parts are all there."""
-
-    landed: str = ""
-    writers: dict[str, int] = Field(default_factory=dict)
-    unreported: Arrived = Arrived()
-
-
-def now_utc() -> datetime:
-    """The receiver's clock; a test passes its own."""
-    return datetime.now(UTC)
-
-
 def waiting(home: Home, products: Sequence[ModelProduct]) -> tuple[str, ...]:
     """Names of what an ingestion would take; empty when there is nothing to do."""
     segments = (s.stem for p in products for s in spool_segments.finished(home.spool(p)))
-    batches = (str(path) for p in products if (path := _batch_file(home, p.slug)).exists())
-    return (*segments, *batches, *(file.name for file in spool_inbox.waiting(home)))
+    batches = (spool_state.batch_file(home, p.slug) for p in products)
+    left = (str(path) for path in batches if path.exists())
+    return (*segments, *left, *(file.name for file in spool_inbox.waiting(home)))
 
 
 def ingest(
@@ -79,7 +62,7 @@ def ingest(
     *,
     retention_days: int,
     say: Callable[[str], object],
-    clock: Callable[[], datetime] = now_utc,
+    clock: Callable[[], datetime] = partial(datetime.now, UTC),  # noqa: B008 - called later
 ) -> Ingested:
     """Land every finished segment and every dropped outcome file, then drop old days.
 
@@ -92,6 +75,9 @@ def ingest(
         retention_days: Days kept, back from the newest day of a log.
         say: Told what happens.
         clock: Gives ``received_at`` of dropped outcomes.
+
+    Raises:
+        StateError: What was noted of a product is damaged; nothing of it was taken.
     """
     with _locked(home):
         spool_parts.prepare(home)
@@ -107,7 +93,7 @@ def ingest(
             spool_parts.merge_small_parts(home, slug)
             dropped += spool_parts.drop_old_days(home, slug, retention_days, clock().date())
         return Ingested(
-            arrived={slug: _state(home, slug).unreported for slug in slugs.values()},
+            arrived={slug: spool_state.load(home, slug).unreported for slug in slugs.values()},
             files=tuple(files),
             dropped=tuple(dropped),
         )
@@ -117,22 +103,22 @@ def acknowledge(home: Home, ingested: Ingested) -> None:
     """Say that an ingestion's result was reported; what arrived since is kept for the next."""
     with _locked(home):
         for slug, told in ingested.arrived.items():
-            state = _state(home, slug)
+            state = spool_state.load(home, slug)
             if state.unreported == told and told != Arrived():
-                _save(home, slug, state.model_copy(update={"unreported": Arrived()}))
+                spool_state.save(home, slug, state.model_copy(update={"unreported": Arrived()}))
 
 
 def _locked(home: Home) -> BaseFileLock:
     from filelock import FileLock
 
-    _folder(home).mkdir(parents=True, exist_ok=True)
-    return FileLock(_folder(home) / "lock")
+    spool_state.folder(home).mkdir(parents=True, exist_ok=True)
+    return FileLock(spool_state.folder(home) / "lock")
 
 
-def _batches(home: Home, product: ModelProduct) -> Iterator[_Batch]:
+def _batches(home: Home, product: ModelProduct) -> Iterator[Batch]:
     """The batch a crash left, then the finished segments, by writer and order of writing."""
-    if (left := _batch_file(home, product.slug)).exists():
-        yield _Batch.model_validate_json(left.read_text(encoding="utf-8"))
+    if left := spool_state.begun(home, product.slug):
+        yield left
     chosen: list[str] = []
     size = 0
     for segment in spool_segments.finished(home.spool(product)):
@@ -146,23 +132,23 @@ def _batches(home: Home, product: ModelProduct) -> Iterator[_Batch]:
         yield _named(chosen)
 
 
-def _named(stems: Sequence[str]) -> _Batch:
+def _named(stems: Sequence[str]) -> Batch:
     name = hashlib.sha256("\n".join(stems).encode()).hexdigest()[:16]
-    return _Batch(name=name, segments=tuple(stems))
+    return Batch(name=name, segments=tuple(stems))
 
 
-def _land(home: Home, product: ModelProduct, batch: _Batch, say: Callable[[str], object]) -> None:
+def _land(home: Home, product: ModelProduct, batch: Batch, say: Callable[[str], object]) -> None:
     """Take one batch all the way; every step may be done again."""
     slug, spool = product.slug, home.spool(product)
     segments = [Segment(spool, stem) for stem in batch.segments]
-    write_again(_batch_file(home, slug), batch.model_dump_json())
-    state = _state(home, slug)
+    state = spool_state.load(home, slug)
+    spool_state.begin(home, slug, batch)
     if state.landed != batch.name:
         writers = dict(state.writers)
         arrived = _write(home, product, batch.name, segments, writers)
         say(f"{slug}: {arrived.landed} of {arrived.answered} lines landed "
             f"from {arrived.segments} segments")  # fmt: skip
-        _save(home, slug, _State(
+        spool_state.save(home, slug, State(
             landed=batch.name,
             writers=dict(list(writers.items())[-KEPT_WRITERS:]),
             unreported=state.unreported.and_(arrived),
@@ -170,9 +156,9 @@ def _land(home: Home, product: ModelProduct, batch: _Batch, say: Callable[[str],
     for segment in segments:
         segment.closed.unlink(missing_ok=True)
         segment.open.unlink(missing_ok=True)
-    sync_folder(spool)
-    _batch_file(home, slug).unlink()
-    sync_folder(_folder(home))
+    if spool.is_dir():  # else somebody removed it, and its segments were called damaged
+        sync_folder(spool)
+    spool_state.end(home, slug)
 
 
 def _write(
@@ -256,23 +242,3 @@ def _keep(home: Home, product: ModelProduct, path: Path, faults: Sequence[str]) 
     reason = {"reason": shown, "next": "the whole lines have landed; mend the disk or the service"}
     write_again(copy.with_name(f"{copy.name}.reason.json"), json.dumps(reason))
     return Damage(segment=path.name, reason=shown)
-
-
-def _state(home: Home, slug: str) -> _State:
-    path = _folder(home) / f"{slug}.state.json"
-    return (
-        _State.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else _State()
-    )
-
-
-def _save(home: Home, slug: str, state: _State) -> None:
-    write_again(_folder(home) / f"{slug}.state.json", state.model_dump_json())
-
-
-def _batch_file(home: Home, slug: str) -> Path:
-    return _folder(home) / f"{slug}.batch.json"
-
-
-def _folder(home: Home) -> Path:
-    """Beside the services' folders, which hold segments only."""
-    return home.root / "spool" / ".ingestion"

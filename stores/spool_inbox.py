@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from models.contracts.base import Frozen
 from models.contracts.traffic import OutcomeRecord
 from stores import spool_parts
-from stores.files import sha256, sync_folder
 from stores.home import Home
 from stores.landing import (
     DONE,
@@ -24,7 +23,9 @@ from stores.landing import (
     Landing,
     LandingError,
     content_digest,
+    free_path,
     mismatches,
+    move,
     nulls,
     read_table,
 )
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SOURCE = "outcomes"
+#: In microseconds since 1970; Python and DuckDB do not read every time that Parquet can hold.
+_YEAR_3000 = 32_503_680_000_000_000
 
 
 class OutcomeFile(Frozen):
@@ -63,14 +66,14 @@ def take(home: Home, file: Path, slugs: Mapping[str, str], now: datetime) -> Out
     try:
         rows = _checked(file, slugs)
     except LandingError as error:
-        target = _free(home.root / "quarantine" / SOURCE, file)
+        target = free_path(file, home.root / "quarantine" / SOURCE)
         spool_parts.write_again(
             target.with_name(f"{target.name}.reason.json"), json.dumps({"reason": str(error)})
         )
-        _move(file, target)
+        move(file, target)
         return OutcomeFile(name=file.name, status="quarantined", rows=0, reason=str(error))
     new = [_land(home, file.name, mine, slugs[key], now) for key, mine in _by_product(rows)]
-    _move(file, _free(file.parent / DONE, file))
+    move(file, free_path(file, file.parent / DONE))
     return OutcomeFile(name=file.name, status="landed" if any(new) else "known", rows=rows.num_rows)
 
 
@@ -131,7 +134,11 @@ def _times(values: pa.ChunkedArray) -> pa.ChunkedArray:
         aware = [t.replace(tzinfo=t.tzinfo or UTC) if t else None for t in found]
         values = pa.chunked_array([pa.array(aware, pa.timestamp("us", "UTC"))])
     zone = getattr(values.type, "tz", None)
-    return values.cast(pa.timestamp("us", zone), safe=False)
+    times = values.cast(pa.timestamp("us", zone), safe=False)
+    ticks = [t for t in times.cast(pa.int64()).to_pylist() if t is not None]
+    if ticks and not 0 <= min(ticks) <= max(ticks) < _YEAR_3000:
+        raise ValueError("a time lies before 1970 or after 2999")
+    return times
 
 
 def _misfits(rows: list[dict[str, Any]], slugs: Mapping[str, str]) -> list[str]:
@@ -177,15 +184,3 @@ def _land(home: Home, name: str, mine: pa.Table, slug: str, now: datetime) -> bo
     ]
     spool_parts.write_parts(home, "outcome", slug, part, spool_parts.table("outcome", records))
     return True
-
-
-def _free(folder: Path, file: Path) -> Path:
-    """Where the file may go without replacing another one of its name."""
-    other = f"{file.stem}.{sha256(file)[:16]}{file.suffix}"
-    return folder / (other if (folder / file.name).exists() else file.name)
-
-
-def _move(file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    file.replace(target)
-    sync_folder(target.parent)

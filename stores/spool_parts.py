@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -221,17 +221,17 @@ def _merge(day: Path, plan: Path) -> None:
     sync_folder(day)
 
 
-def _concatenate(sources: Iterable[Path], target: Path) -> None:
+def _concatenate(sources: Sequence[Path], target: Path) -> None:
     """Row group by row group: a day may be larger than the memory."""
     import pyarrow.parquet as pq
 
     aside = target.with_name(f".{target.name}.{uuid4().hex}")
-    files = [pq.ParquetFile(source) for source in sources]
     with aside.open("xb") as stream:
-        with pq.ParquetWriter(stream, files[0].schema_arrow, compression="zstd") as writer:
-            for file in files:
-                for group in range(file.num_row_groups):
-                    writer.write_table(file.read_row_group(group))
+        with pq.ParquetWriter(stream, pq.read_schema(sources[0]), compression="zstd") as writer:
+            for source in sources:
+                with pq.ParquetFile(source) as file:
+                    for group in range(file.num_row_groups):
+                        writer.write_table(file.read_row_group(group))
         stream.flush()
         os.fsync(stream.fileno())
     aside.replace(target)

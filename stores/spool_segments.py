@@ -120,7 +120,7 @@ def _finished(segment: Segment) -> bool:
         return True
     try:
         with segment.open.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two readers do not meet
     except (FileNotFoundError, BlockingIOError):
         return False
     return True

@@ -154,6 +154,8 @@ def _keep(
     judged: dict[str, Judged],
 ) -> None:
     """Write scores, golden requests, profile and reports in one step under the evaluation's id."""
+    import numpy as np
+
     from models.core.frames import labels
     from models.core.slices import enough_rows
 
@@ -164,7 +166,8 @@ def _keep(
         kept.to_parquet(aside / "scores.parquet")
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
         (aside / "golden.json").write_text(golden(product, rows, challenger).model_dump_json())
-        if enough_rows(labels(rows)):  # with fewer the gate releases nothing
+        # with fewer rows, or one score for all, the gate releases nothing
+        if enough_rows(labels(rows)) and np.ptp(challenger.scores) > 0:
             profile = profile_of(product, evaluation, challenger.candidate, rows, challenger.scores)
             (aside / PROFILE).write_text(profile.model_dump_json())
         write_pages(product, home, evaluation, aside, (rows, challenger.predictor))

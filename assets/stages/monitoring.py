@@ -9,11 +9,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from filelock import FileLock
+from pydantic import JsonValue
 
 from assets.code_version import code_version
 from assets.stages.common import learner_module, picture, stage_asset, stage_key, table
@@ -22,6 +24,7 @@ from assets.stages.monitoring_pages import PAGE, write_pages
 from assets.stages.monitoring_traffic import Traffic
 from assets.stages.monitoring_window import Judge, report
 from models.contracts.monitoring import (
+    OVERALL,
     MonitoringResult,
     ReferenceProfile,
     VersionWindow,
@@ -46,7 +49,8 @@ def monitor(
     """Report on every closed window that is new or changed, then conclude.
 
     Safe to run again at any point: an unchanged window is left alone, a request to retrain is
-    written once per window, a regression once per version, ``latest.json`` last.
+    written once per window, a regression once per version. The pages come last: a picture that
+    cannot be drawn keeps no decision back.
 
     Args:
         product: The product.
@@ -68,18 +72,19 @@ def monitor(
         _report_windows(judge, folder, (as_of, _salt(judge, releases)), say)
         reports = read_reports(product, home)
         result = _conclude(judge, home, ledger, reports, (as_of, now))
-        write_pages(judge, home, ledger.current(), reports, result)
         write_atomic(folder / LATEST, result.model_dump_json(indent=1))
+        write_pages(judge, home, ledger.current(), reports, result)
     say(f"{len(result.windows)} windows; retrain: {result.retrain.reason}")
     return result
 
 
 def read_reports(product: ModelProduct, home: Home) -> list[WindowReport]:
     """The newest reports of windows as long as the product's are now, oldest first."""
-    paths = sorted(home.monitoring(product).glob("????????T????.json"))[-HISTORY:]
+    paths = sorted(home.monitoring(product).glob("????????T????.json"), reverse=True)
     length = timedelta(hours=product.monitoring.window_hours)
     found = (WindowReport.model_validate_json(path.read_bytes()) for path in paths)
-    return [report for report in found if report.end - report.start == length]
+    fitting = (report for report in found if report.end - report.start == length)
+    return list(islice(fitting, HISTORY))[::-1]
 
 
 def read_latest(product: ModelProduct, home: Home) -> MonitoringResult | None:
@@ -160,8 +165,10 @@ def _conclude(
         })  # fmt: skip
     if regressed and champion and not _told(ledger, champion):
         start, reason = regressed
-        body = {"version": champion.version, "window": start.isoformat(), "reason": reason}
-        ledger.append("regression", {**body})
+        body: dict[str, JsonValue] = {
+            "version": champion.version, "window": start.isoformat(), "reason": reason
+        }  # fmt: skip
+        ledger.append("regression", body)
     return MonitoringResult(
         product=judge.product.key,
         as_of=as_of,
@@ -177,7 +184,6 @@ def _regression(
     judge: Judge, judged: Sequence[tuple[datetime, VersionWindow]]
 ) -> tuple[datetime, str] | None:
     """Window and reason, when the newest window with enough outcomes breaks the promise."""
-    from models.contracts.monitoring import OVERALL
     from models.core.windows import regression
 
     gate, policy = judge.product.gate, judge.product.monitoring

@@ -3,7 +3,7 @@
 The rules are ``models.core.retraining`` and ``models.core.rollback``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -94,10 +94,10 @@ def retrain(
         last_retrain_at=last.at if last else None,
         now=clock,
     )
-    if decision.retrain and decision.window and champion:
-        named = (decision.window.isoformat(), champion.version)
+    if decision.retrain and decision.window:
+        named = decision.window.isoformat()  # as in the run key: whoever was champion then
         for entry in ledger.entries():
-            if entry.kind == "retrain" and (entry.body["window"], entry.body["champion"]) == named:
+            if entry.kind == "retrain" and entry.body["window"] == named:
                 said = f"retraining on this window was asked for at {entry.at:%Y-%m-%d %H:%M} UTC"
                 return decision.model_copy(update={"retrain": False, "reason": said})
     return decision
@@ -114,8 +114,13 @@ def rollback(judge: Judge, home: Home, ledger: Ledger, clock: datetime) -> Rollb
         return kept(standing, barred(standing, product.monitoring) or "")
     if product.serving.log_inputs != "values":
         return kept(standing, "the log keeps no inputs (serving.log_inputs): nothing to compare on")
+    new, old = judge.profile(standing.champion), judge.profile(previous.version)
+    if new is None or old is None:
+        return kept(standing, "released while monitoring ran: compared the next time")
+    if new.names != product.data.names or not set(old.names) <= set(new.names):
+        return kept(standing, "the two releases and the product have other inputs: not comparable")
     try:
-        same = _same_rows(judge, home, standing.champion, previous)
+        same = _same_rows(judge, home, (standing.champion, new), (previous, old))
     except ArtifactError as error:
         return kept(standing, f"the release before cannot be loaded: {error}")
     return decide(standing, product.gate, product.monitoring, same)
@@ -123,12 +128,12 @@ def rollback(judge: Judge, home: Home, ledger: Ledger, clock: datetime) -> Rollb
 
 def _standing(ledger: Ledger, clock: datetime) -> "Standing":
     """What the ledger says of champion and previous release."""
-    from models.core.rollback import AUTOMATIC, Standing
+    from models.core.rollback import Standing
 
     champion, previous = ledger.current(), ledger.previous()
     moved, automatic = ledger.newest("release", "rollback"), None
     for entry in ledger.entries():
-        if entry.kind == "rollback" and entry.body.get("by") == AUTOMATIC:
+        if entry.kind == "rollback" and entry.body.get("automatic"):
             automatic = entry.at
     return Standing(
         champion=champion.version if champion else "none",
@@ -139,30 +144,36 @@ def _standing(ledger: Ledger, clock: datetime) -> "Standing":
     )
 
 
-def _same_rows(judge: Judge, home: Home, champion: str, previous: Release) -> "SameRows":
-    """Both models on the newest rows that the champion answered."""
-    import numpy as np
+def _same_rows(
+    judge: Judge,
+    home: Home,
+    champion: tuple[str, ReferenceProfile],
+    previous: tuple[Release, ReferenceProfile],
+) -> "SameRows":
+    """Both models on the newest rows that the champion answered, and on the newest with outcomes.
 
+    Outcomes come late: where traffic is dense, none of the newest rows has its own yet.
+    """
     from models.core.rollback import SameRows
     from models.core.slices import Scores
 
-    product = judge.product
-    width = len(product.data.names)
-    rows, inputs = judge.traffic.newest_rows(champion, MAX_COMPARED, width)
-    mine = rows["score"].to_numpy().astype(float)
-    theirs = _rescore(product, home, previous, inputs) if len(inputs) else mine
-    labels = rows["label"].to_numpy().astype(float)  # null is NaN
-    known = ~np.isnan(labels)
-    profiles = [judge.profile(version) for version in (champion, previous.version)]
-    new, old = (profile for profile in profiles if profile is not None)
-    thresholds = new.threshold, old.threshold
-    found = _estimate(product, mine, new), _estimate(product, theirs, old)
-    both = (found[0], found[1]) if found[0] is not None and found[1] is not None else None
-    return SameRows(len(rows), Scores(labels[known], mine[known], theirs[known], thresholds), both)
+    product, (version, new), (release, old) = judge.product, champion, previous
+    rescore, parts = _scorer(product, home, release), []
+    for outcomes in (False, True):
+        rows, inputs = judge.traffic.newest_rows(
+            version, MAX_COMPARED, len(product.data.names), outcomes=outcomes
+        )
+        mine = rows["score"].to_numpy().astype(float)
+        theirs = rescore(inputs) if len(inputs) else mine
+        parts.append((rows["label"].to_numpy().astype(float), mine, theirs))
+    (_, mine, theirs), known = parts
+    mine_now, theirs_now = _estimate(product, mine, new), _estimate(product, theirs, old)
+    both = None if mine_now is None or theirs_now is None else (mine_now, theirs_now)
+    return SameRows(len(mine), Scores(*known, (new.threshold, old.threshold)), both)
 
 
-def _rescore(product: ModelProduct, home: Home, release: Release, inputs: "Matrix") -> "Vector":
-    """What another release says of these rows; verified before it is loaded."""
+def _scorer(product: ModelProduct, home: Home, release: Release) -> "Callable[[Matrix], Vector]":
+    """What another release says of rows; verified before it is loaded."""
     import numpy as np
 
     from models.core.artifact import load
@@ -171,7 +182,7 @@ def _rescore(product: ModelProduct, home: Home, release: Release, inputs: "Matri
     folder = home.candidate(product, release.candidate_id)
     candidate, predictor = load(folder, public_key, load_learner(product))
     places = [product.data.names.index(name) for name in candidate.columns]
-    return predictor.predict(np.ascontiguousarray(inputs[:, places]))
+    return lambda inputs: predictor.predict(np.ascontiguousarray(inputs[:, places]))
 
 
 def _estimate(

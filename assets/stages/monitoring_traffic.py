@@ -7,13 +7,16 @@ rows and not the log's. Nothing is judged here.
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.contracts.product import ModelProduct
 from stores.home import Home, MissingError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from models.contracts.learner import Matrix, Vector
 
@@ -71,8 +74,9 @@ class Traffic:
 
     def newest(self) -> datetime | None:
         """The newest event time in the log."""
-        times = self._microseconds(self._predictions, "event_time")
-        return EPOCH + timedelta(microseconds=int(times.max())) if len(times) else None
+        parts = self._microseconds(self._predictions, "event_time")
+        newest = max((int(times.max()) for times in parts), default=None)
+        return None if newest is None else EPOCH + timedelta(microseconds=newest)
 
     def windows(self, hours: float) -> list[tuple[datetime, datetime]]:
         """Start and end of every window with traffic, oldest first, aligned to 1970."""
@@ -83,8 +87,8 @@ class Traffic:
             self._microseconds(self._predictions, "event_time"),
             self._microseconds(self._refusals, "answered_at"),
         )
-        numbers = np.unique(np.concatenate([times // length for times in scans]))
-        edges = (EPOCH + timedelta(microseconds=int(number) * length) for number in numbers)
+        numbers = {n for times in chain(*scans) for n in np.unique(times // length).tolist()}
+        edges = (EPOCH + timedelta(microseconds=number * length) for number in sorted(numbers))
         return [(start, start + timedelta(microseconds=length)) for start in edges]
 
     def window(self, start: datetime, end: datetime) -> Window:
@@ -122,18 +126,24 @@ class Traffic:
             filled += len(part)
         return matrix[:filled] if filled else None
 
-    def newest_rows(self, version: str, most: int, width: int) -> "tuple[pa.Table, Matrix]":
-        """Score, label and inputs of the newest rows of one version that have inputs."""
+    def newest_rows(
+        self, version: str, most: int, width: int, *, outcomes: bool
+    ) -> "tuple[pa.Table, Matrix]":
+        """Score, label and inputs of a version's newest rows with inputs, or with outcomes too."""
+        import numpy as np
         import pyarrow.compute as pc
 
         chosen = (pc.field("product") == self._product.key) & pc.field("inputs").is_valid()
         chosen &= pc.field("model_version") == version
-        times = self._predictions.to_table(["event_time"], filter=chosen)["event_time"]
+        if outcomes:
+            chosen &= pc.field("label").is_valid()
+        times = self._predictions.to_table(["event_time"], filter=chosen)["event_time"].to_numpy()
         if len(times) > most:
-            cut = pc.array_sort_indices(times.combine_chunks())[len(times) - most].as_py()
-            chosen &= pc.field("event_time") >= times[cut]
+            kind = self._predictions.schema.field("event_time").type
+            cut = np.partition(times, -most)[-most].astype("datetime64[us]").item()
+            chosen &= pc.field("event_time") >= _scalar(cut.replace(tzinfo=UTC), kind)
         rows = self._predictions.to_table(["score", "label", "inputs"], filter=chosen)
-        rows = _fitting(rows, width)
+        rows = _fitting(rows.slice(max(0, len(rows) - most)), width)
         return rows.drop_columns(["inputs"]), _matrix(rows["inputs"], width)
 
     def sample(
@@ -173,15 +183,16 @@ class Traffic:
         mine = pc.field("product") == self._product.key
         return mine & (pc.field(column) >= low) & (pc.field(column) < high)
 
-    def _microseconds(self, dataset: Any, column: str) -> Any:
-        """The column of this product as microseconds since 1970, shape (n,) of integers."""
-        import numpy as np
+    def _microseconds(self, dataset: Any, column: str) -> "Iterator[NDArray[np.int64]]":
+        """The column of this product in parts, none empty, as microseconds since 1970."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        mine = dataset.to_table([column], filter=pc.field("product") == self._product.key)
-        kind = mine.schema.field(column).type
-        return np.asarray(mine[column].cast(pa.timestamp("us", kind.tz)).cast(pa.int64()))
+        kind = pa.timestamp("us", dataset.schema.field(column).type.tz)
+        mine = pc.field("product") == self._product.key
+        for batch in dataset.to_batches(columns=[column], filter=mine):
+            if len(batch):
+                yield batch.column(0).cast(kind).cast(pa.int64()).to_numpy()
 
 
 #: The path a refused request for predictions has.

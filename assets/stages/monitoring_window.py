@@ -145,7 +145,7 @@ def _inputs(
 ) -> "Matrix | None":
     """Logged inputs, when the version had the columns that the product has now."""
     names = judge.product.data.names
-    if profile is None or tuple(h.name for h in profile.inputs) != names:
+    if profile is None or profile.names != names:
         return None
     return judge.traffic.inputs(version, window.start, window.end, len(names))
 

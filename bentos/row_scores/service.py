@@ -89,6 +89,7 @@ class RowScores:
         """End the master before a worker starts: one that fails would be respawned for ever."""
         try:
             runtime.verify(PRODUCT, artifact_folder())
+            traffic_log.verify()
         except runtime.StartError as error:
             raise SystemExit(f"cannot serve {MODEL.tag}: {error}") from None
 

@@ -111,7 +111,7 @@ KINDS: dict[AlertKind, KindSpec] = {
     ),
     "spool_filling": KindSpec(
         "warning", True, "A service's log reached 80 % of ASSAY_SPOOL_MB; full, it answers 503.",
-        "Let the ingestion run (`assay run`), or give ASSAY_SPOOL_MB more.",
+        "Let the ingestion run (`assay monitor`), or give ASSAY_SPOOL_MB more.",
     ),
     "spool_damaged": KindSpec(
         "error", True, "The ingestion set a damaged log segment aside.",

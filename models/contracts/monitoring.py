@@ -58,6 +58,11 @@ class ReferenceProfile(Frozen):
     promised: dict[str, Estimate]
     threshold: float
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the inputs it was released with, in column order."""
+        return tuple(each.name for each in self.inputs)
+
 
 class DriftEffect(Frozen):
     """How far one column moved from the reference.

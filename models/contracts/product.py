@@ -137,7 +137,7 @@ class Monitoring(Frozen):
     """When traffic is judged, what counts as harm, and what follows from it.
 
     Attributes:
-        window_hours: Length of a window.
+        window_hours: Length of a window, at least a minute.
         min_rows: A window with fewer predictions judges nothing.
         drift_effect: A column moved when its effect (Jensen-Shannon distance) reaches this.
         drift_share: The inputs drifted when this share of the columns moved.
@@ -149,7 +149,7 @@ class Monitoring(Frozen):
         fresh_hours: How long after its release a champion may be rolled back automatically.
     """
 
-    window_hours: float = Field(default=24.0, gt=0)
+    window_hours: float = Field(default=24.0, ge=1 / 60)
     min_rows: int = Field(default=200, ge=30)
     drift_effect: float = Field(default=0.1, gt=0, lt=1)
     drift_share: float = Field(default=0.3, gt=0, le=1)
@@ -158,6 +158,14 @@ class Monitoring(Frozen):
     min_new_rows: int = Field(default=500, ge=1)
     cooldown_hours: float = Field(default=24.0, ge=0)
     fresh_hours: float = Field(default=168.0, gt=0)
+
+    @field_validator("violations")
+    @classmethod
+    def _can_happen(cls, violations: tuple[int, int]) -> tuple[int, int]:
+        k, n = violations
+        if not 1 <= k <= n:
+            raise ValueError(f"violations (k, n) must have 1 <= k <= n, got ({k}, {n})")
+        return violations
 
 
 class Serving(Frozen):

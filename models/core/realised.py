@@ -13,7 +13,7 @@ import numpy as np
 
 from models.contracts.learner import Vector
 from models.contracts.results import Estimate
-from models.core import bootstrap, evaluation, metrics
+from models.core import bootstrap, evaluation
 from models.core import slices as slicing
 
 #: Rows that are resampled; more are subsampled and the spread is scaled.
@@ -85,9 +85,9 @@ def _replicates(
     part = np.sort(np.random.default_rng(seed).choice(n, MOST_RESAMPLED, replace=False))
     drawn = bootstrap.counts(MOST_RESAMPLED, REPLICATES, seed)
     replicates = bootstrap.replicate_all(names, labels[part], scores[part], drawn, threshold)
+    whole, sample = (
+        bootstrap.replicate_all(names, y, p, np.ones((1, len(y)), np.uint8), threshold)
+        for y, p in ((labels, scores), (labels[part], scores[part]))
+    )
     shrink = np.sqrt(MOST_RESAMPLED / n)
-    return {
-        name: metrics.compute(name, labels, scores, threshold)
-        + (values - metrics.compute(name, labels[part], scores[part], threshold)) * shrink
-        for name, values in replicates.items()
-    }
+    return {name: whole[name] + (replicates[name] - sample[name]) * shrink for name in names}

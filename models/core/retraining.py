@@ -1,8 +1,9 @@
 """The retrain rule: when do judged windows ask for a new fit? Pure; the ledger and the run are not.
 
 Drift alone never retrains: k of the last n judged windows must violate, the newest among them, and
-in the newest the metric itself must have moved. Then data and patience are asked for: enough new
-rows to learn from, and the cooldown.
+the metric itself must have moved: in the newest window, or, while that one is only estimated, in
+the newest whose outcomes are in. Then data and patience are asked for: enough new rows to learn
+from, and the cooldown.
 """
 
 from __future__ import annotations
@@ -64,12 +65,25 @@ def _unproven(judged: Sequence[Seen], violations: int, k: int) -> list[str]:
         missing.append(f"{violations} of the last {len(judged)} judged windows violate, {k} must")
     if not newest.verdict.violated:
         missing.append(f"the newest judged window ({newest.start:%Y-%m-%d %H:%M}) does not violate")
-    elif not newest.verdict.hurt:
+    elif _hurting(judged) is None:
         missing.append(
             "the newest judged window moved but its metric did not: drift that hurts nothing is "
             "shown, not acted on"
         )
     return missing
+
+
+def _hurting(judged: Sequence[Seen]) -> Seen | None:
+    """The window that shows the harm; None when there is none.
+
+    An estimate cannot see the labels change (``label_free``), so it does not clear what the newest
+    outcomes prove.
+    """
+    newest = judged[-1]
+    if newest.verdict.hurt or newest.verdict.basis == "realised":
+        return newest if newest.verdict.hurt else None
+    measured = next((one for one in reversed(judged) if one.verdict.basis == "realised"), None)
+    return measured if measured is not None and measured.verdict.hurt else None
 
 
 def _unready(
@@ -93,7 +107,9 @@ def _unready(
 
 
 def _asked(judged: Sequence[Seen], violations: int, new_rows: int) -> str:
+    shown, newest = _hurting(judged) or judged[-1], judged[-1]
+    finding = "the newest hurts" if shown is newest else "the newest with outcomes hurts"
     return (
-        f"{violations} of the last {len(judged)} judged windows violate and the newest hurts "
-        f"({judged[-1].verdict.reason}); {new_rows:,} new labelled rows to learn from"
+        f"{violations} of the last {len(judged)} judged windows violate and {finding} "
+        f"({shown.verdict.reason}); {new_rows:,} new labelled rows to learn from"
     )

@@ -93,7 +93,7 @@ def decide(
 
     With enough outcomes: roll back when the champion's error is provably (paired, at the gate's
     alpha) more than ``max_loss`` above that of its predecessor. Before that: when even the better
-    end of its label-free estimate is below the worse end of its predecessor's.
+    end of its label-free estimate is below what ``max_loss`` leaves of its predecessor's worse end.
 
     Args:
         standing: From the ledger.
@@ -112,7 +112,7 @@ def decide(
         return _by_outcomes(standing, gate, policy, same.known, seed)
     if same.estimated is None:
         return kept(standing, "too few outcomes yet, and no label-free estimate of both models")
-    return _by_estimates(standing, gate, same)
+    return _by_estimates(standing, gate, policy, same)
 
 
 def _by_outcomes(
@@ -142,17 +142,20 @@ def _by_outcomes(
     )
 
 
-def _by_estimates(standing: Standing, gate: Gate, same: SameRows) -> RollbackDecision:
+def _by_estimates(
+    standing: Standing, gate: Gate, policy: Monitoring, same: SameRows
+) -> RollbackDecision:
     assert same.estimated is not None  # noqa: S101 - the caller asked
     mine, theirs = same.estimated
     best, worst = windows.best_end(gate.metric, mine), windows.worst_end(gate.metric, theirs)
-    higher = metrics.METRICS[gate.metric].higher_is_better
-    worse = math.isfinite(best) and math.isfinite(worst) and (best < worst if higher else
-                                                              best > worst)  # fmt: skip
-    finding = "the intervals are apart" if worse else "the intervals are not apart"
+    tolerated = windows.bar(gate.metric, worst, policy.max_loss)
+    comparable = math.isfinite(best) and math.isfinite(tolerated)
+    worse = comparable and slicing.misses(gate.metric, best, tolerated)
+    finding = "is provably worse than" if worse else "is not provably worse than"
     reason = (
         f"too few outcomes yet; on {same.rows:,} rows {_pair(gate, standing)} is estimated at "
-        f"{_interval(mine)} against {_interval(theirs)}: {finding}"
+        f"{windows.interval(mine)} against {windows.interval(theirs)}: {finding} "
+        f"{tolerated:.4f}, which tolerates {policy.max_loss:.0%} more error"
     )
     return RollbackDecision(
         roll_back=worse,
@@ -168,7 +171,3 @@ def _by_estimates(standing: Standing, gate: Gate, same: SameRows) -> RollbackDec
 def _pair(gate: Gate, standing: Standing) -> str:
     title = metrics.METRICS[gate.metric].title
     return f"{title} of {standing.champion} (before it {standing.previous})"
-
-
-def _interval(found: Estimate) -> str:
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"

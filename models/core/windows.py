@@ -67,6 +67,11 @@ def worst_end(metric: str, found: Estimate) -> float:
     return found.low if metrics.METRICS[metric].higher_is_better else found.high
 
 
+def interval(found: Estimate) -> str:
+    """Value and interval in words of a reason."""
+    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
+
+
 def judge(gate: Gate, policy: Monitoring, promised: float, seen: Evidence) -> WindowVerdict:
     """Judge one release in one window.
 
@@ -108,7 +113,7 @@ def regression(
     if not math.isfinite(best) or not misses(gate.metric, best, tolerated):
         return None
     return (
-        f"{version} promised {_title(gate)} {promised:.4f} and shows {_interval(realised)} in "
+        f"{version} promised {_title(gate)} {promised:.4f} and shows {interval(realised)} in "
         f"traffic, worse than the tolerated {tolerated:.4f}: look at the window's page for what "
         "moved; go back to the previous release or retrain"
     )
@@ -141,12 +146,8 @@ def _held(gate: Gate, limit: float, basis: Basis, shown: Estimate | None) -> tup
     best = best_end(gate.metric, shown)
     hurt = math.isfinite(best) and misses(gate.metric, best, limit)
     finding = "is provably worse than" if hurt else "is not provably worse than"
-    return hurt, f"{basis} {_title(gate)} {_interval(shown)} {finding} the tolerated {limit:.4f}"
+    return hurt, f"{basis} {_title(gate)} {interval(shown)} {finding} the tolerated {limit:.4f}"
 
 
 def _title(gate: Gate) -> str:
     return metrics.METRICS[gate.metric].title
-
-
-def _interval(found: Estimate) -> str:
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"

@@ -147,13 +147,24 @@ def _decisions(data: PageData) -> Section:
     if result.rollback:
         said = "yes" if result.rollback.roll_back else "no"
         rows.append({"Rule": "Roll back", "Says": said, "Reason": result.rollback.reason})
-    broken = result.regression or "not proven by outcomes"
-    said = "broken" if result.regression else "kept"
-    rows.append({"Rule": "Promise", "Says": said, "Reason": broken})
+    rows.append(_promise(data))
     if (newest := _newest(data)) is not None:
         word, reason = verdict_word(newest[1].verdict), newest[1].verdict.reason
         rows.append({"Rule": "Newest window", "Says": word, "Reason": reason})
     return Section("decisions", "Decisions", tables=[Table("What follows, and why", rows)])
+
+
+def _promise(data: PageData) -> Row:
+    """Whether outcomes show the promise broken; without any, nothing is claimed."""
+    broken, metric = data.result.regression, data.product.gate.metric
+    parts = (one for report in data.reports for one in report.versions)
+    if broken:
+        said, reason = "broken", broken
+    elif any(one.version == data.result.champion and _of(one, "realised", metric) for one in parts):
+        said, reason = "kept", "the outcomes do not show it broken"
+    else:
+        said, reason = "not judged", "too few outcomes of the champion are known"
+    return {"Rule": "Promise", "Says": said, "Reason": reason}
 
 
 def _quality(data: PageData, dpi: int) -> Section:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-MAX_BARS = 25
+MAX_BARS, MIN_BARS = 25, 3
+#: Effects below are written as 0.00.
+_VISIBLE = 0.005
 Point = tuple["datetime", Estimate]
 
 
@@ -55,7 +57,7 @@ def over_time(
     for index, (name, limit) in enumerate(limits.items()):
         style = "-" if index == 0 else "--"
         axes.axhline(limit, color=MUTED, lw=1.3, ls=style, label=f"{name} {limit:.3f}")
-    shift = (reports[-1].end - reports[-1].start) * 0.12
+    shift = (reports[-1].end - reports[-1].start) * 0.03
     _series(axes, [(at - shift, e) for at, e in estimated], BLUE, "s", "estimated, no outcomes")
     _series(axes, [(at + shift, e) for at, e in realised], VERMILION, "o", "realised")
     title = words.metric(metric)
@@ -66,11 +68,17 @@ def over_time(
 
 
 def drift_bars(effects: Sequence[DriftEffect], threshold: float, *, dpi: int = DPI) -> bytes | None:
-    """The largest effects as bars against the threshold; None when nothing was measured."""
+    """The effects that are not zero as bars against the threshold, at least three.
+
+    Returns:
+        The largest 25 of them; None when nothing was measured.
+    """
     known = [each for each in effects if math.isfinite(each.effect)]
-    shown = sorted(known, key=lambda each: (-each.effect, each.name))[:MAX_BARS][::-1]
-    if not shown:
+    if not known:
         return None
+    bars = max(MIN_BARS, sum(each.effect >= _VISIBLE for each in known))
+    ordered = sorted(known, key=lambda each: (-each.effect, each.name))
+    shown = ordered[: min(bars, MAX_BARS)][::-1]
     drawn = figure(1.9 + 0.32 * len(shown))
     axes = drawn.subplots()
     places = range(len(shown))
@@ -80,7 +88,7 @@ def drift_bars(effects: Sequence[DriftEffect], threshold: float, *, dpi: int = D
     for place, each in enumerate(shown):
         axes.text(each.effect, place, f" {each.effect:.2f}", va="center", fontsize=12, color=INK)
     axes.axvline(threshold, color=MUTED, lw=1.5, ls="--", label=f"moved from {threshold:g} on")
-    dress(axes, f"Drift: {len(shown)} of {len(known)} columns", "Effect", "", grid="x")
+    dress(axes, f"Drift: the farthest {len(shown)} of {len(known)} columns", "Effect", "", grid="x")
     axes.set_xlim(0, max(1.25 * threshold, 1.12 * shown[-1].effect))
     axes.set_ylim(-0.6, len(shown) - 0.4)
     legend(drawn)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from textwrap import shorten
 
 from models.contracts.incidents import Incident
 from models.contracts.monitoring import OVERALL, MonitoringResult, VersionWindow, WindowReport
@@ -90,9 +91,11 @@ def render(data: StatusData, dpi: int = PAGE_DPI) -> str:
 
 def _troubles(data: StatusData) -> Iterator[str]:
     """What a person should look at, the gravest first."""
-    grave = [one for one in _open(data) if one.severity == "error"]
+    wanted = [one for one in _open(data) if one.severity != "info"]
+    grave = [one for one in wanted if one.severity == "error"] or wanted
     if grave:
-        yield f"{len(grave)} open incidents, newest: {grave[0].kind} {grave[0].subject}"
+        many = "1 open incident" if len(wanted) == 1 else f"{len(wanted)} open incidents, newest"
+        yield f"{many}: {grave[0].kind.replace('_', ' ')} ({grave[0].subject})"
     for one in data.products:
         if one.release and one.url is None:
             yield f"{one.product.key} is released and does not serve"
@@ -110,17 +113,18 @@ def _headline(data: StatusData) -> Iterator[tuple[str, str | int]]:
     yield "Products", len(data.products)
     yield "Serving", sum(one.url is not None for one in data.products)
     yield "Open incidents", len(_open(data))
-    yield "Runs in 7 days", sum(good + bad for good, bad in data.runs.values())
-    yield "of which failed", sum(bad for _, bad in data.runs.values())
+    good, bad = (sum(counts[i] for counts in data.runs.values()) for i in (0, 1))
+    yield "Runs in 7 days", f"{good + bad} ({bad or 'none'} failed)"
 
 
 def _sections(data: StatusData, dpi: int) -> Iterator[Section]:
     """Products first, then what is wrong, then each product's quality over time."""
-    rows = [_product_row(one) for one in data.products]
-    yield Section("products", "Products", tables=(Table("Champions and their traffic", rows),))
+    releases = Table("What serves", [_release_row(one) for one in data.products])
+    traffic = Table("Newest window of traffic", [_traffic_row(one) for one in data.products])
+    yield Section("products", "Products", tables=(releases, traffic))
     if data.incidents:
-        caption = f"The newest {MAX_INCIDENTS} incidents, open ones first"
-        yield Section("incidents", "Incidents", tables=(Table(caption, _incident_rows(data)),))
+        table = Table("Newest incidents, open ones first", _incident_rows(data))
+        yield Section("incidents", "Incidents", tables=(table,))
     for one in data.products:
         if section := _quality(one, dpi):
             yield section
@@ -128,25 +132,34 @@ def _sections(data: StatusData, dpi: int) -> Iterator[Section]:
         runs: list[Row] = [
             {"Job": name, "Successful": good, "Failed": bad}
             for name, (good, bad) in sorted(data.runs.items())
+            if good + bad
         ]
         yield Section("runs", "Runs", tables=(Table("Runs of the last seven days", runs),))
 
 
-def _product_row(one: ProductStatus) -> Row:
-    newest, metric = newest_window(one), one.product.gate.metric
-    seen = newest[1] if newest else None
+def _release_row(one: ProductStatus) -> Row:
     return {
         "Product": one.product.key,
         "Champion": f"{one.release.version} ({one.release.trial})" if one.release else "none yet",
         "Serves at": one.url or "nowhere",
-        f"{words.metric(metric)}, promised": words.interval(one.promised),
-        "Estimated": words.interval(_of(seen, "estimated", metric)),
-        "Realised": words.interval(_of(seen, "realised", metric)),
-        "Newest window": f"{newest[0].start:%Y-%m-%d}" if newest else words.MISSING,
-        "Verdict": verdict_word(seen.verdict) if seen else "no traffic judged",
         "Gate last said": one.decision,
         "Last evaluated": f"{one.evaluated_at:%Y-%m-%d %H:%M}" if one.evaluated_at else "never",
         "Owner": one.product.owner,
+    }
+
+
+def _traffic_row(one: ProductStatus) -> Row:
+    newest, metric = newest_window(one), one.product.gate.metric
+    seen = newest[1] if newest else None
+    title = words.metric(metric)
+    return {
+        "Product": one.product.key,
+        "From": f"{newest[0].start:%Y-%m-%d %H:%M}" if newest else words.MISSING,
+        "Predictions": f"{seen.rows:,}" if seen else words.MISSING,
+        f"{title}, promised": words.interval(one.promised),
+        f"{title}, estimated": words.interval(_of(seen, "estimated", metric)),
+        f"{title}, realised": words.interval(_of(seen, "realised", metric)),
+        "Verdict": verdict_word(seen.verdict) if seen else "no traffic judged",
     }
 
 
@@ -171,7 +184,7 @@ def _incident_rows(data: StatusData) -> list[Row]:
             "State": "open" if one.closed_at is None else "closed",
             "Severity": one.severity,
             "Seen": one.count,
-            "What": one.message.split("\n", 1)[0][:200],
+            "What": shorten(one.message.split("\n", 1)[0], 200, placeholder=" ..."),
             "Next step": one.next_step,
         }
         for one in ordered[:MAX_INCIDENTS]

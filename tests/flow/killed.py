@@ -1,11 +1,14 @@
-"""Runs what changed in a home and kills itself, by SIGKILL, right before a write that is named.
+"""Runs what changed in a home, again and again, each time killed right before a write it names.
 
-``python -m tests.flow.killed HOME EVENT FRAGMENT``: EVENT is an audit event of Python (`os.rename`
-or `open`), FRAGMENT a part of the path written to. Without a kill the process ends by itself.
+``python -m tests.flow.killed HOME EVENT FRAGMENT [EVENT FRAGMENT ...]``: EVENT is an audit event of
+Python (`os.rename` or `open`), FRAGMENT a part of the path written to. Each run is a process of its
+own that ends by SIGKILL, as in a power cut. Prints the exit codes as JSON.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import signal
 import sys
@@ -14,9 +17,12 @@ from typing import Any
 
 from tests.flow.chain import Place
 
+#: Imported once, before the runs are forked: together they take longer than a run.
+HEAVY = ("mlflow", "pandas", "pyarrow.parquet", "sklearn.linear_model", "skops.io", "model_signing")
+
 
 def kill_before(event: str, fragment: str) -> None:
-    """End this process, as a power cut would, before the first write that fits."""
+    """End this process before the first write that fits."""
 
     def watch(name: str, arguments: tuple[Any, ...]) -> None:
         if name != event:
@@ -29,9 +35,19 @@ def kill_before(event: str, fragment: str) -> None:
     sys.addaudithook(watch)
 
 
+def run_killed(place: Place, event: str, fragment: str) -> int:
+    """Exit code of one run; negative: the signal that ended it."""
+    pid = os.fork()
+    if pid == 0:
+        kill_before(event, fragment)
+        os._exit(0 if place.refresh().success else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 if __name__ == "__main__":
-    home, event, fragment = sys.argv[1:]
+    home, *kills = sys.argv[1:]
+    for module in HEAVY:
+        importlib.import_module(module)
     place = Place(Path(home))
-    kill_before(event, fragment)
-    done = place.refresh()
-    sys.exit(0 if done.success else done.error)
+    codes = [run_killed(place, *pair) for pair in zip(kills[::2], kills[1::2], strict=True)]
+    sys.stdout.write(json.dumps(codes))

@@ -88,10 +88,10 @@ class LoopPlace(Place):
             rehearsal.look_back(site, self.product)
         return happened
 
-    def look_back(self) -> MonitoringResult:
-        """The way back once more."""
-        with self._site() as site:
-            rehearsal.look_back(site, self.product)
+    def judge_again(self) -> MonitoringResult:
+        """Monitoring once more; the log is as it was."""
+        ran = self.run([f"{self.product.key}/monitoring"])
+        assert ran.success, ran.error
         return self.monitored()
 
     def act(self) -> tuple[loop.Done, ...]:

@@ -55,7 +55,7 @@ def play(place: LoopPlace, chapter: Chapter) -> Part:
 def story(base: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with LoopPlace.serving_copy(base, tmp_path_factory.mktemp("loop") / "home") as place:
         parts = play(place, HARMLESS), play(place, HARMFUL)
-        yield Story(place, *parts, place.look_back(), place.act())
+        yield Story(place, *parts, place.judge_again(), place.act())
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_a_refused_retraining_is_not_tried_again_in_the_cooldown(
     place, part = noise
     assert part.again == ()
     before = place.kinds()
-    result = place.look_back()
+    result = place.judge_again()
     assert result.windows == part.result.windows
     assert not result.retrain.retrain
     assert "again not before" in result.retrain.reason

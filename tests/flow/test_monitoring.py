@@ -24,7 +24,7 @@ from models.contracts.product import KNOWN_TIME, LABEL, TENANT, Monitoring
 from models.core.frames import matrix
 from orchestration.operations import ledger_of
 from stores.home import MissingError
-from stores.reports import evidently_drift
+from stores.reports import ReportError, evidently_drift
 from tests.flow.chain import CHEAP, Place
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -240,6 +240,25 @@ def test_from_a_normal_day_to_one_request_to_retrain(traffic: Traffic) -> None:
     assert again.windows == tuple(START + n * DAY for n in range(4))
 
 
+def test_a_window_is_asked_for_once_whoever_is_champion(traffic: Traffic) -> None:
+    place = traffic.place
+    for number in (0, 1):
+        traffic.day(number, labels=traffic.harmed())
+    traffic.new_rows()
+    traffic.write()
+    assert look(place).retrain.retrain
+    release, version = place.ledger.current(), place.ledger.new_version()
+    assert release is not None
+    place.ledger.append("release", release.model_copy(update={"version": version}))
+    for row in traffic.days[0] + traffic.days[1]:
+        row["model_version"] = version
+    traffic.write()
+    again = look(place)
+    assert again.champion == version
+    assert "was asked for at" in again.retrain.reason, "its run key names product and window"
+    assert len(asked(place, "retrain")) == 1
+
+
 def test_only_what_changed_is_judged_again(traffic: Traffic, drift_pages: list[Path]) -> None:
     place = traffic.place
     for number in range(3):
@@ -349,8 +368,13 @@ def test_a_worse_new_champion_is_told_to_go_back(
     with monkeypatch.context() as patch:
         patch.setattr(monitoring_decisions, "MAX_COMPARED", 300)
         fewer = look(place).rollback
-    assert fewer is not None
-    assert "on 300 rows with outcomes" in fewer.reason, "the newest"
+        assert fewer is not None
+        assert "on 300 rows with outcomes" in fewer.reason, "the newest"
+        champion.day(1, hidden=True)
+        champion.write()
+        late = look(place).rollback
+        assert late is not None
+        assert late.reason == fewer.reason, "newer rows whose outcomes are not in hide none"
 
     hashed = place.product.model_copy(
         update={"serving": place.product.serving.model_copy(update={"log_inputs": "hash"})}
@@ -360,12 +384,37 @@ def test_a_worse_new_champion_is_told_to_go_back(
     assert not silent.roll_back
     assert "serving.log_inputs" in silent.reason
 
+    data = place.product.data
+    narrow = place.product.model_copy(
+        update={"data": data.model_copy(update={"columns": data.columns[1:]})}
+    )
+    other = look(replace(place, product=narrow)).rollback
+    assert other is not None
+    assert not other.roll_back
+    assert "have other inputs" in other.reason
+
     model = place.home.candidate(place.product, before.candidate_id) / "manifest.json"
     model.write_text(model.read_text() + " ")
     refused = look(place).rollback
     assert refused is not None
     assert not refused.roll_back
     assert "the release before cannot be loaded" in refused.reason
+
+
+def test_a_page_that_cannot_be_drawn_keeps_no_decision_back(
+    traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ReportError("no column has a value")
+
+    monkeypatch.setattr(evidently_drift, "write_drift", broken)
+    traffic.day(0)
+    traffic.write()
+    with pytest.raises(ReportError, match="no column"):
+        look(traffic.place)
+    latest = read_latest(traffic.place.product, traffic.place.home)
+    assert latest is not None
+    assert latest.windows == (START,)
 
 
 def test_a_version_nobody_released_is_counted_and_not_judged(traffic: Traffic) -> None:

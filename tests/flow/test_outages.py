@@ -7,6 +7,7 @@ clean one does.
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from models.contracts.incidents import Incident
+from orchestration.running import instance
 from orchestration.settings import Settings
+from orchestration.watch import sweep
 from stores import ledger
 from tests.flow.chain import CHEAP, TREES, Place, with_trials
 from tests.flow.test_kill import made
@@ -25,7 +29,7 @@ from tests.flow.test_kill import made
 #: What is written in each stage; the disk is full for exactly this.
 FULL = [
     "/raw/merges/",
-    "/dbt/",
+    "/features/",
     "/datasets/",
     "/candidates/",
     "/evaluations/",
@@ -36,9 +40,10 @@ _full_for: list[str] = []
 
 
 def _watch(name: str, arguments: tuple[object, ...]) -> None:
-    if name == "open" and _full_for and set(str(arguments[1])) & set("wxa+"):
-        path = str(arguments[0])
-        if _full_for[0] in path and not path.endswith(".lock"):
+    if name == "open" and _full_for:
+        path, mode, flags = str(arguments[0]), arguments[1], arguments[2]
+        writes = set(mode) & set("wxa+") if isinstance(mode, str) else int(str(flags)) & os.O_CREAT
+        if writes and _full_for[0] in path and not path.endswith(".lock"):
             raise OSError(errno.ENOSPC, "No space left on device", path)
 
 
@@ -68,6 +73,15 @@ def test_a_disk_that_is_full_in_any_stage_costs_a_rerun_and_nothing_else(
         assert "No space left on device" in ran.error, fragment
     assert place.refresh().success
     assert made(place) == made(base)
+    told = [one for one in swept(place) if one.kind == "run_failed"]
+    assert len(told) == len(FULL)
+    assert all("No space left on device" in one.model_dump_json() for one in told)
+
+
+def swept(place: Place) -> tuple[Incident, ...]:
+    """What the watch tells of a home that nobody watched until now."""
+    with instance(place.settings) as found:
+        return sweep(place.settings, found, None, datetime.now(UTC), [place.product])
 
 
 def test_a_locked_warehouse_is_named_and_the_next_run_goes_through(place: Place):

@@ -169,6 +169,16 @@ def test_stop_frees_the_port_and_the_next_start_has_it_again(deployer: Deployer,
     assert deployer.roll_out(FAST, "x:v2", GOLDEN).url == url
 
 
+def test_a_crash_while_it_is_made_current_leaves_no_mark_of_a_stop(
+    deployer: Deployer, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    deployer.stop(FAST)
+    with monkeypatch.context() as patch, pytest.raises(TypeError):
+        patch.setattr(deployer_module, "write_atomic", None)
+        deployer.roll_out(FAST, "x:v1", GOLDEN)
+    assert not (home / "services" / f"{FAST.slug}.stopped").exists()
+
+
 def test_a_port_that_someone_else_took_meanwhile_gives_another_url(deployer: Deployer):
     url = deployer.roll_out(FAST, "x:v1", GOLDEN).url
     deployer.stop(FAST)
@@ -210,16 +220,26 @@ def test_old_logs_go_and_the_newest_stay(deployer: Deployer, home: Path):
 def test_waiting_for_a_service_that_never_gets_ready_ends(tmp_path: Path):
     own = psutil.Process()
     (tmp_path / "service.log").write_text("first\n" * 50 + "still loading\n")
-    slow = service_process.Running(tmp_path, own.pid, own.create_time(), tmp_path / "door")
+    slow = service_process.Running(tmp_path, own.pid, tmp_path / "door")
     with pytest.raises(StartError, match=r"not ready after 0 s[\s\S]*still loading") as caught:
         service_process.wait_ready(slow, seconds=0.1)
     assert str(caught.value).count("first") < 20
 
 
-def test_a_reused_process_number_is_not_the_service():
-    own = psutil.Process()
-    assert alive(own.pid, own.create_time())
-    assert not alive(own.pid, own.create_time() - 10)
+def test_a_reused_process_number_is_not_the_service(deployer: Deployer):
+    deployer.roll_out(FAST, "x:v1", GOLDEN)
+    record = serving(deployer)
+    assert alive(record.pid, Path(record.folder))
+    assert not alive(record.pid, Path(record.folder).with_name("another"))
+    assert not alive(psutil.Process().pid, Path(record.folder))
+
+
+def test_setting_the_clock_does_not_make_a_service_look_dead(
+    deployer: Deployer, monkeypatch: pytest.MonkeyPatch
+):
+    deployer.roll_out(FAST, "x:v1", GOLDEN)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: 0.0)
+    assert deployer.current(FAST) is not None
 
 
 def test_a_service_that_ignores_the_signal_is_killed_in_time(deployer: Deployer, home: Path):
@@ -229,7 +249,7 @@ def test_a_service_that_ignores_the_signal_is_killed_in_time(deployer: Deployer,
     begun = time.monotonic()
     assert stop(Path(record.folder), 0.2) == 1
     assert time.monotonic() - begun < 3
-    assert not alive(record.pid, record.created)
+    assert not alive(record.pid, Path(record.folder))
     assert not Path(record.door).exists()
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from models.risk.sync_conflict.product import PRODUCT
-from stores.deployer import Deployer, ServiceRecord
+from stores.deployer import Deployer, RolloutError, ServiceRecord
 from stores.service_process import marked
 from tests.service.site import Built, Site
 from tests.service.spooled import bodies, held, lines, segments, until, writer
@@ -154,6 +154,9 @@ def test_a_full_log_is_503_until_it_was_emptied_and_a_stop_finishes_the_segment(
         assert refused.headers["retry-after"] == "5"
         assert "could not be logged: the prediction log is full" in refused.json()["error"]
         assert "raise ASSAY_SPOOL_MB" in refused.json()["error"]
+        again = deployer.roll_out(PRODUCT, first.ref.tag, first.golden)  # a rollback would pass
+        assert again.golden_rows == len(first.golden.rows)
+        assert client.post("/predict", json=big).status_code == 503
         logged = len(bodies(spool, "prediction", purpose="traffic"))
         assert logged == 1_000 * statuses.count(200)
         until(lambda: all(not held(segment) for segment in segments(spool)), seconds=10)
@@ -169,3 +172,15 @@ def test_a_full_log_is_503_until_it_was_emptied_and_a_stop_finishes_the_segment(
     assert [line[:30] for line in said[1:]] == [
         "requests are answered 503: the", "the prediction log takes recor",
     ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_written_ends_the_roll_out_at_once_and_says_so(
+    home: Site, spool: Path, first: Built
+):
+    spool.parent.mkdir()
+    spool.touch()
+    words = (
+        r"ended while starting[\s\S]*cannot serve .*no prediction can be logged in .*File exists"
+    )
+    with pytest.raises(RolloutError, match=words):
+        home.deployer().roll_out(PRODUCT, first.ref.tag, first.golden)

@@ -6,6 +6,7 @@ import json
 import struct
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +14,16 @@ import numpy as np
 import pytest
 
 from bentos import records
+from bentos.metrics import Metrics
 from bentos.records import Asked, Moment
-from bentos.spool import SpoolError
-from bentos.traffic_log import TrafficLog, from_environment
+from bentos.runtime import StartError
+from bentos.spool import Spool, SpoolError
+from bentos.traffic_log import TrafficLog, from_environment, verify
 from models.contracts.api import OutcomeRequest, Prediction, request_model, to_matrix
 from models.contracts.product import Column, ModelProduct
 from models.contracts.traffic import OutcomeRecord, PredictionRecord, RefusalRecord
 from models.risk.sync_conflict.product import PRODUCT
+from tests.service.spooled import bodies
 
 COLUMNS = (
     Column(name="count", kind="int", description="How many"),
@@ -123,3 +127,37 @@ def test_without_a_folder_nothing_is_logged_and_no_outcome_is_taken(
     with pytest.raises(SpoolError, match="keeps no log; set ASSAY_SPOOL"):
         log.outcomes([])
     log.close()
+
+
+def test_a_full_log_takes_golden_requests_and_no_traffic(tmp_path: Path):
+    spool = Spool(tmp_path, 100)
+    log = TrafficLog(product(), "v1", Metrics(product(), "v1"), spool)
+    rows: list[Any] = request_model(product()).model_validate({"rows": ROWS[:1]}).rows
+    asked = rows, to_matrix(product(), rows), [answer(0.5)]
+    try:
+        with pytest.raises(SpoolError, match="full"):
+            log.answered(ASKED._replace(purpose="traffic"), *asked)
+        log.answered(ASKED, *asked)
+        with pytest.raises(SpoolError, match="full"):
+            log.answered(ASKED._replace(purpose="traffic"), *asked)
+    finally:
+        log.close()
+    assert [body["purpose"] for body in bodies(tmp_path, "prediction")] == ["golden"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("ASSAY_SPOOL", "{file}", "no prediction can be logged in .*; make ASSAY_SPOOL a folder"),
+     ("ASSAY_SPOOL", "{file}/below", "no prediction can be logged in .*Not a directory"),
+     ("ASSAY_SPOOL_MB", "many", "ASSAY_SPOOL_MB is 'many'"),
+     ("ASSAY_SPOOL_MB", "0", "ASSAY_SPOOL_MB is '0'")],
+)  # fmt: skip
+def test_a_log_that_cannot_be_kept_is_named_before_a_worker_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+):
+    monkeypatch.setenv("ASSAY_SPOOL", str(tmp_path / "spool"))
+    verify()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(name, value.format(file=tmp_path / "file"))
+    with pytest.raises(StartError, match=words):
+        verify()

@@ -101,7 +101,7 @@ def test_a_roll_out_under_load_fails_no_request_and_keeps_the_url(
     after = serving(deployer)
     assert done.url == after.url == before.url
     assert (done.previous, after.bento) == (before.bento, new.ref.tag)
-    assert not alive(before.pid, before.created)
+    assert not alive(before.pid, Path(before.folder))
     assert version(after.url) == after.version == done.version
 
 

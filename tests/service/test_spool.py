@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bentos.spool import Spool, SpoolError, used_bytes
+from bentos.spool import Spool, SpoolError, prove, used_bytes
 from tests.service.spooled import bodies, held, lines, segments, until, writer
 
 Made = Any
@@ -98,12 +98,39 @@ def test_another_writer_s_bytes_count(make: Made):
         make(10_000).append([entry("x" * 6_000)])
 
 
-def test_a_share_leaves_room_for_the_rest(make: Made):
+def test_some_entries_may_fill_less_and_some_more_than_the_rest(make: Made):
     spool = make(1_000)
-    spool.append([entry("x" * 500)], share=1.0)
+    spool.append([entry("x" * 500)])
     with pytest.raises(SpoolError, match="full"):
-        spool.append([entry()], share=0.5)
-    spool.append([entry()])
+        spool.append([entry()], 500)
+    spool.append([entry("x" * 300)])
+    with pytest.raises(SpoolError, match="full"):
+        spool.append([entry("x" * 300)])
+    spool.append([entry("x" * 300)], 2_000)
+    assert [line.number for line in lines(spool.folder)] == [1, 2, 3]
+
+
+def test_after_as_many_segments_as_names_allow_it_is_a_new_writer(
+    make: Made, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bentos.spool.WRITER_SEGMENTS", 2)
+    spool = make(rotate_bytes=1, sync_seconds=60.0)
+    for count in (1, 2, 3):
+        spool.append([entry(count)])
+        until(lambda count=count: [s.suffix for s in segments(spool.folder)] == [".log"] * count)
+    first, second, third = segments(spool.folder)
+    assert writer(first) == writer(second) != writer(third)
+    assert [(line.number, line.body["value"]) for line in lines(spool.folder)] == [
+        (1, 1), (2, 2), (1, 3),
+    ]  # fmt: skip
+
+
+def test_a_folder_is_proven_and_left_as_it_was(tmp_path: Path):
+    prove(tmp_path / "new" / "spool")
+    assert list((tmp_path / "new" / "spool").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        prove(tmp_path / "file")
 
 
 def test_a_disk_that_takes_half_a_write_keeps_none_of_it(make: Made):

@@ -1,12 +1,16 @@
 """The admin service: a token, typed bodies, and errors that say what to do."""
 
+from datetime import UTC, datetime
+
 import pytest
 from starlette.testclient import TestClient
 
+from models.contracts.incidents import Observation
 from models.contracts.results import Estimate, Evaluation, Release, Scorecard
 from models.registry import get
 from orchestration.admin import build_app, token
 from orchestration.settings import Settings
+from stores.alerts import Alerts, Rules
 from stores.ledger import Ledger
 
 KEY = "risk/sync_conflict"
@@ -122,3 +126,30 @@ def test_pages_of_evaluations_are_handed_out_and_nothing_else(client, settings):
     assert client.get(path, headers={"authorization": ""}).text == "<p>a report</p>"
     outside = client.get("/evaluations/%2e%2e/keys/admin-token", headers={"authorization": ""})
     assert outside.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "maker"),
+    [("/status/index.html", "assay monitor"), ("/monitoring/x/index.html", "assay monitor"),
+     ("/evaluations/x/e/report.html", "assay run")],
+)  # fmt: skip
+def test_pages_that_are_not_drawn_yet_name_what_draws_them(client, settings, path, maker):
+    missing = client.get(path)
+    assert missing.status_code == 404
+    assert f"`{maker}`" in missing.text
+    page = settings.home_paths().root / path[1:]
+    page.parent.mkdir(parents=True)
+    page.write_text("drawn")
+    assert client.get(path).text == "drawn"
+
+
+def test_the_first_page_and_the_gauges_are_as_of_now(client, settings):
+    assert "Nothing needs a person." in client.get("/").text
+    seen = Observation(kind="spool_filling", subject=KEY, message="full", product=KEY)
+    with Alerts(settings.home_paths().alerts).sweep(datetime.now(UTC), Rules([], [])) as table:
+        table.observe(seen)
+    page = client.get("/").text
+    assert "1 open incident: spool filling" in page
+    assert "/incident.html" in page
+    gauges = client.get("/metrics").text
+    assert 'assay_incidents_open{kind="spool_filling",severity="warning"} 1.0' in gauges

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from typer.testing import CliRunner
 
-from orchestration.cli import app
+from orchestration.cli import app, out
 from stores.home import Home
 from tests.unit.loop_home import decide, judged
 
@@ -15,7 +15,7 @@ KEY = "risk/sync_conflict"
 @pytest.fixture
 def assay(tmp_path, monkeypatch):
     monkeypatch.setenv("ASSAY_HOME", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "width", 200)
     return lambda *words: CliRunner().invoke(app, words)
 
 
@@ -90,3 +90,15 @@ def test_the_plan_names_every_asset_and_runs_nothing(assay, tmp_path):
     assert "raw/merges" in said.output
     assert f"{KEY}/service" in said.output
     assert not (tmp_path / "raw").exists()
+
+
+def test_dashboards_are_written_and_say_who_reads_them(assay, tmp_path):
+    folder = tmp_path / "new" / "dashboards"
+    said = assay("dashboards", str(folder))
+    assert said.exit_code == 0, said.output
+    written = sorted(path.name for path in folder.iterdir())
+    assert written == ["grafana-assay.json", "prometheus-rules.yml"]
+    text = "".join(said.output.split())
+    for name in written:
+        assert str(folder / name) in text
+    assert "127.0.0.1:3900/metrics" in text

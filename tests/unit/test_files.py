@@ -1,5 +1,7 @@
 """Files appear whole or not at all."""
 
+import os
+
 import pytest
 
 from stores.files import settle, unnamed_folder, write_atomic
@@ -29,3 +31,14 @@ def test_settling_twice_keeps_the_first(tmp_path):
             settle(aside, tmp_path / "named")
     assert (tmp_path / "named" / "file").read_text() == "first"
     assert [p.name for p in tmp_path.iterdir()] == ["named"]
+
+
+def test_what_a_killed_process_left_goes_a_day_later_and_not_before(tmp_path):
+    old, young = (tmp_path / f".unnamed-{age}" for age in ("old", "young"))
+    for left in (old, young):
+        left.mkdir()
+        (left / "half").write_text("x")
+    os.utime(old, (0, 0))
+    with unnamed_folder(tmp_path):
+        assert not old.exists()
+    assert [p.name for p in tmp_path.iterdir()] == [young.name]

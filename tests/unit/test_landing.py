@@ -187,7 +187,7 @@ def test_a_crash_between_landing_and_moving_costs_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_move", crash)
+        patch.setattr(module, "move", crash)
         with pytest.raises(KeyboardInterrupt):
             landing.take("merges", file, SCHEMA)
     assert landing.pending("merges") == (file,)

@@ -87,6 +87,19 @@ def test_a_try_cut_short_in_the_line_writes_a_whole_one(tmp_path, report):
     assert json.loads(lines(tmp_path)[1])["id"] == report.incident.id
 
 
+def test_a_line_cut_short_spoils_no_other_incident(tmp_path, report):
+    log = LogNotifier(tmp_path)
+    log.send(report, again=False)
+    path = tmp_path / "alerts.log"
+    path.write_bytes(path.read_bytes()[:40])
+    other = Report(incident_of(observation("risk/y/leakage"), NOW), "", ())
+    log.send(other, again=False)
+    log.send(report, again=True)
+    assert [json.loads(line)["id"] for line in lines(tmp_path)[1:]] == [
+        other.incident.id, report.incident.id,
+    ]  # fmt: skip
+
+
 def test_one_that_fails_is_tried_once_per_delivery_and_stops_no_other(tmp_path):
     bad, good = Recorder("bad", NotifyError("down")), Recorder("good")
     alerts = opened(tmp_path, [bad, good], "a", "b", "c")
@@ -135,6 +148,8 @@ def test_notifiers_by_settings_keep_secrets_out_of_their_names(tmp_path):
     assert log.name == "log"
     assert mail.name.startswith("mailto-")
     assert "secret" not in mail.name
+    _, half = build_notifiers(tmp_path, ["ecret@host?to=x"])  # a blank in a password cut it off
+    assert "ecret" not in half.name
 
 
 def test_a_wrong_address_says_what_to_mend(report):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from models.contracts.monitoring import RetrainDecision, WindowVerdict
 from models.contracts.product import Monitoring
 from models.core.retraining import Seen, decide
@@ -13,13 +15,13 @@ POLICY = Monitoring(violations=(2, 5), min_new_rows=500, cooldown_hours=24)
 
 
 def seen(letters: str) -> list[Seen]:
-    """One window per letter: h hurts, d drifted, . calm, - not judged."""
+    """One window per letter: h hurts, d drifted, . calm, - not judged; capitals by outcomes."""
     return [
         Seen(
             NOW - timedelta(days=len(letters) - i),
             WindowVerdict(
-                judged=letter != "-", drifted=letter == "d", hurt=letter == "h",
-                basis="estimated", reason=f"window {i}",
+                judged=letter != "-", drifted=letter in "dD", hurt=letter in "hH",
+                basis="realised" if letter in "HDC" else "estimated", reason=f"window {i}",
             ),
         )
         for i, letter in enumerate(letters)
@@ -74,6 +76,20 @@ def test_drift_alone_never_retrains_and_says_so() -> None:
         assert not decision.retrain
         assert decision.violations == 5
         assert "drift that hurts nothing is shown, not acted on" in decision.reason
+
+
+def test_outcomes_that_prove_harm_are_not_cleared_by_a_newer_estimate() -> None:
+    decision = asked(".Hd")
+    assert decision.retrain
+    assert "and the newest with outcomes hurts (window 1)" in decision.reason
+    for cleared in ("HCd", "HHD", "HH."):
+        assert not asked(cleared).retrain, "newer outcomes are fine, or nothing moves any more"
+
+
+def test_a_rule_that_could_never_act_is_refused() -> None:
+    for never in ((3, 2), (0, 2)):
+        with pytest.raises(ValueError, match="must have 1 <= k <= n"):
+            Monitoring(violations=never)
 
 
 def test_too_few_new_rows_wait() -> None:

@@ -3,89 +3,28 @@
 import fcntl
 import json
 import os
-from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.contracts.traffic import OutcomeRecord, PredictionRecord, RefusalRecord
 from models.core.journal import encode
-from models.registry import products
 from stores import spool, spool_parts
-from stores.files import sha256
-from stores.home import Home
-from stores.spool import acknowledge, ingest, waiting
-from stores.spool_account import Arrived, Ingested
-
-PRODUCT = products()[0]
-SLUG = PRODUCT.slug
-W1, W2 = "20260105T100000000000-11-aaaaaa", "20260106T100000000000-12-bbbbbb"
-NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
-NOW = datetime(2026, 1, 10, tzinfo=UTC)
-
-
-def prediction(number: int, at: datetime = NOON) -> bytes:
-    record = PredictionRecord(
-        prediction_id=f"p{number}", request_id="r", product=PRODUCT.key, tenant="t",
-        model_version="v1", event_id=None, event_time=at, answered_at=at, purpose="traffic",
-        score=0.5, inputs=(1.0, None), inputs_hash="00", latency_ms=1.5, rows=1,
-    )  # fmt: skip
-    return encode(number, "prediction", record.model_dump(mode="json"))
-
-
-def outcome(number: int) -> bytes:
-    record = OutcomeRecord(
-        outcome_id=f"o{number}", product=PRODUCT.key, prediction_id="p1", event_id=None, label=1,
-        known_at=NOON, received_at=NOON, source="http",
-    )  # fmt: skip
-    return encode(number, "outcome", record.model_dump(mode="json"))
-
-
-def refusal(number: int) -> bytes:
-    record = RefusalRecord(
-        request_id=f"q{number}", product=PRODUCT.key, model_version="v1", answered_at=NOON,
-        path="/predict", status=400, latency_ms=0.5,
-    )  # fmt: skip
-    return encode(number, "refusal", record.model_dump(mode="json"))
-
-
-class Place:
-    """A home with a spool."""
-
-    def __init__(self, root: Path) -> None:
-        self.home = Home(root)
-        self.folder = self.home.spool(PRODUCT)
-        self.folder.mkdir(parents=True)
-
-    def write(self, index: int, *lines: bytes, writer: str = W1, state: str = ".log") -> Path:
-        path = self.folder / f"{writer}-{index:06}{state}"
-        path.write_bytes(b"".join(lines))
-        return path
-
-    def ingest(self, retention_days: int = 90) -> Ingested:
-        return ingest(
-            self.home, [PRODUCT], retention_days=retention_days, say=print, clock=lambda: NOW
-        )
-
-    def arrived(self) -> Arrived:
-        """Of one ingestion that was reported."""
-        ingested = self.ingest()
-        acknowledge(self.home, ingested)
-        return ingested.arrived[SLUG]
-
-    def ids(self) -> Counter[str]:
-        """How often each prediction is in the log."""
-        found = (pq.read_table(part) for part in spool_parts.parts(self.home, "prediction"))
-        return Counter(i for t in found for i in t["prediction_id"].to_pylist())
-
-    def state(self) -> dict[str, str]:
-        """Digest of every file but the locks."""
-        root = self.home.root
-        files = (p for p in root.rglob("*") if p.is_file() and p.name != "lock")
-        return {str(p.relative_to(root)): sha256(p) for p in files}
+from stores.spool import acknowledge, waiting
+from stores.spool_account import Arrived
+from tests.unit.spool_home import (
+    NOON,
+    PRODUCT,
+    SLUG,
+    W1,
+    W2,
+    Place,
+    once,
+    outcome,
+    prediction,
+    refusal,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -97,10 +36,6 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
-
-
-def once(*numbers: int) -> Counter[str]:
-    return Counter(f"p{number}" for number in numbers)
 
 
 def test_lines_land_once_by_kind_and_day(place: Place) -> None:
@@ -266,127 +201,8 @@ def test_many_small_parts_of_a_day_become_one(
     assert place.ids() == once(1, 2, 3, 4, 5)
 
 
-class _Killed(BaseException):
-    """Nothing that the code under test could catch by accident."""
-
-
-def _kill_at(patch: pytest.MonkeyPatch, step: int) -> Counter[str]:
-    """Die before the given rename or removal; a dead process does nothing any more."""
-    calls: Counter[str] = Counter()
-
-    def wrap(name: str) -> None:
-        act = getattr(Path, name)
-
-        def acting(self: Path, *args: object, **options: object) -> object:
-            calls["steps"] += 1
-            if calls["steps"] >= step:
-                raise _Killed
-            return act(self, *args, **options)
-
-        patch.setattr(Path, name, acting)
-
-    for name in ("replace", "unlink"):
-        wrap(name)
-    return calls
-
-
-def _busy(root: Path) -> Place:
-    """A home in which an ingestion has everything to do."""
-    place = Place(root)
-    place.write(1, prediction(1), outcome(2), refusal(3))
-    place.write(2, prediction(4), prediction(6)[:-9], state=".open")
-    place.write(1, prediction(1), prediction(2)[:-9] + b"\n", prediction(3), writer=W2)
-    inbox = place.home.root / "inbox" / "outcomes"
-    inbox.mkdir(parents=True)
-    pq.write_table(outcomes(), inbox / "good.parquet")
-    pq.write_table(outcomes(label=[7]), inbox / "bad.parquet")
-    return place
-
-
-def test_killed_at_any_step_the_next_run_ends_as_a_clean_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "BATCH_BYTES", 600)
-    monkeypatch.setattr(spool_parts, "MERGE_PARTS", 2)
-    clean = _busy(tmp_path / "clean")
-    told = clean.ingest().problems
-    expected = clean.state()
-    step, killed = 0, True
-    while killed:
-        step += 1
-        place = _busy(tmp_path / str(step))
-        with monkeypatch.context() as patch:
-            _kill_at(patch, step)
-            try:
-                place.ingest()
-                killed = False
-            except _Killed:
-                pass
-        again = place.ingest()
-        assert place.state() == expected, f"killed before step {step}"
-        assert again.problems == told
-    assert step > 30
-    assert clean.ids() == Counter(p1=2, p3=1, p4=1)
-
-
-def outcomes(**changes: list[object]) -> pa.Table:
-    rows = {"product": [PRODUCT.key], "event_id": ["e1"], "label": [1], "known_at": [NOON]}
-    return pa.table(rows | changes)
-
-
-def drop(place: Place, name: str, table: pa.Table | str) -> None:
-    inbox = place.home.root / "inbox" / "outcomes"
-    inbox.mkdir(parents=True, exist_ok=True)
-    if isinstance(table, str):
-        (inbox / name).write_text(table)
-    else:
-        pq.write_table(table, inbox / name)
-
-
-def test_a_dropped_file_lands_as_outcomes_and_the_same_again_changes_nothing(place: Place) -> None:
-    drop(place, "monday.parquet", outcomes())
-    (file,) = place.ingest().files
-    assert (file.status, file.rows) == ("landed", 1)
-    (part,) = spool_parts.parts(place.home, "outcome")
-    (row,) = pq.read_table(part, partitioning=None).to_pylist()
-    assert row["known_at"] == NOON.replace(tzinfo=None)
-    assert row["received_at"] == NOW.replace(tzinfo=None)
-    assert (row["event_id"], row["prediction_id"], row["source"]) == ("e1", None, "monday.parquet")
-    version = spool_parts.version(place.home, "outcome")
-    drop(
-        place,
-        "tuesday.csv",
-        f"known_at,product,prediction_id,event_id,label\n2026-01-05T14:00:00+02:00,{PRODUCT.key},,e1,1\n",
-    )
-    (again,) = place.ingest().files
-    assert again.status == "known"
-    assert spool_parts.version(place.home, "outcome") == version
-    assert place.ingest().files == ()
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"product": ["risk/none"]}, "row 1: unknown product 'risk/none'"),
-        ({"prediction_id": ["p"]}, "row 1: give prediction_id or event_id, not both"),
-        ({"event_id": [""]}, "row 1: give prediction_id or event_id, not none"),
-        ({"label": [2]}, "row 1: label is 2, not 0 or 1"),
-        ({"label": [0.5]}, "label cannot be read"),
-        ({"known_at": pa.array([None], pa.timestamp("us"))}, "known_at (1 of 1)"),
-        ({"known_at": ["soon"]}, "known_at cannot be read: Invalid isoformat string: 'soon'"),
-        ({"known_at": [7.5]}, "known_at cannot be read"),
-        ({"colour": ["red"]}, "unexpected columns: colour"),
-    ],
-)
-def test_a_file_that_does_not_fit_goes_to_quarantine_with_its_reason(
-    place: Place, changes: dict[str, list[object]], reason: str
-) -> None:
-    drop(place, "bad.parquet", outcomes(**changes))
-    drop(place, "good.parquet", outcomes())
-    bad, good = place.ingest().files
-    assert (bad.status, good.status) == ("quarantined", "landed")
-    assert reason in bad.reason
-    folder = place.home.root / "quarantine" / "outcomes"
-    told = json.loads((folder / "bad.parquet.reason.json").read_text())
-    assert told == {"reason": bad.reason}
-    assert waiting(place.home, [PRODUCT]) == ()
+def test_another_reader_s_look_at_a_dead_writer_s_segment_is_no_lock(place: Place) -> None:
+    dead = place.write(1, prediction(1), state=".open")
+    with dead.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        assert place.arrived().landed == 1

@@ -83,10 +83,18 @@ def test_what_needs_a_person_stands_on_top(changed, said):
 def test_open_incidents_come_first_and_their_text_is_escaped():
     html = page(product(), incidents=(incident("old", closed=True), incident("new", closed=False)))
     text = words(html)
-    assert "1 open incidents, newest: check_failed new" in text
+    assert "1 open incident: check failed (new)" in text
+    assert "4 (1 failed)" in text
     assert text.index(" new ", text.index("open ones first")) < text.index(" old ")
     assert "<script>" not in html
     assert "second" not in text
+
+
+def test_open_warnings_count_and_news_does_not():
+    full = incident("spool", closed=False).model_copy(update={"severity": "warning"})
+    news = incident("news", closed=False).model_copy(update={"severity": "info"})
+    assert "1 open incident: check failed (spool)" in words(page(product(), incidents=(news, full)))
+    assert "Nothing needs a person." in words(page(product(), incidents=(news,)))
 
 
 def test_before_the_first_release_nothing_is_claimed():

@@ -1,4 +1,7 @@
-"""Replay of feature rows over real HTTP against a small server that keeps what it was asked."""
+"""Replay of feature rows over real HTTP against a small server that keeps what it was asked.
+
+A whole chapter of events is tested with a real service in ``tests/flow/test_loop.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,19 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pandas as pd
 import pytest
 
 from models.contracts.api import OutcomeRequest, request_model
 from models.contracts.product import Column, ModelProduct
 from models.risk.sync_conflict.product import PRODUCT
+from orchestration.loop import Site
+from orchestration.rehearsal import Chapter, RehearsalError, happen, was_dropped
+from orchestration.settings import Settings
 from orchestration.traffic import TrafficError, replay, report_outcomes
 
 COLUMNS = (
@@ -181,3 +189,12 @@ def test_rows_of_another_table_are_refused(product: ModelProduct, rows: pd.DataF
         replay("http://127.0.0.1:9", product, rows.drop(columns="event_time"))
     with pytest.raises(ValueError, match=r"\['known_time'\] are not in the rows"):
         report_outcomes("http://127.0.0.1:9", rows.drop(columns="known_time"))
+
+
+def test_a_chapter_that_is_yet_to_come_does_not_happen(tmp_path: Path) -> None:
+    """A service refuses outcomes that are known in the future; nothing is dropped before."""
+    site = Site(dg.Definitions(), dg.DagsterInstance.ephemeral(), Settings(home=tmp_path))
+    chapter = Chapter(1, 100, "none", after=1_000_000)
+    with pytest.raises(RehearsalError, match=r"reach to 2138-.*ASSAY_GENERATOR_ROWS"):
+        happen(site, PRODUCT, chapter, "http://127.0.0.1:9", print)
+    assert not was_dropped(site.settings.home_paths(), chapter)

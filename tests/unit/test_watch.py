@@ -1,6 +1,7 @@
 """The judgements of the watch: what is an alert, what is none, and clocks that jump."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -145,12 +146,16 @@ def test_the_ledger_is_told_from_the_cursor_on(tmp_path):
 def test_a_service_without_process_or_answer_is_down():
     record = ServiceRecord(
         product=PRODUCT.key, bento="b:v1", version="v1", url="http://127.0.0.1:9", port=9, pid=1,
-        created=0.0, folder="f", door="d", started_at=NOW,
+        folder="f", door="d", started_at=NOW,
     )  # fmt: skip
-    assert watch_home.judge_service(PRODUCT, "v1", record, None) is None
-    assert "process is gone" in watch_home.judge_service(PRODUCT, "v1", None, None).message
+    logs = Path("services/risk_sync_conflict")
+    assert watch_home.judge_service(PRODUCT, "v1", record, None, logs) is None
+    gone = watch_home.judge_service(PRODUCT, "v1", None, None, logs)
+    assert "process is gone" in gone.message
+    assert str(logs) in gone.evidence["log"]
     problem = watch_home.answers(record)
-    assert "gave no answer" in watch_home.judge_service(PRODUCT, "v1", record, problem).message
+    silent = watch_home.judge_service(PRODUCT, "v1", record, problem, logs)
+    assert "gave no answer" in silent.message
 
 
 def test_a_spool_fills_at_four_fifths():

@@ -15,12 +15,15 @@ outcomes as (
         of_prediction_id as prediction_id,
         known_at >= event_time
         and known_at <= event_time + to_microseconds(cast({{ within_days }} * 86400e6 as bigint))
+        -- a dropped file may announce what nobody can know yet: it counts once that time has come
+        and known_at <= newest.as_of
             as usable,
         label,
         known_at,
         received_at,
         outcome_id
     from {{ ref('traffic_outcome_matches') }}
+    cross join newest
     where purpose = 'traffic'
 ),
 
