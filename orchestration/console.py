@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from assets.stages.approval import newest_approval
 from assets.stages.monitoring import read_latest, read_reports
-from models.contracts.monitoring import OVERALL, VersionWindow
+from models.contracts.monitoring import OVERALL, VersionWindow, WindowVerdict
 from models.contracts.product import ModelProduct
 from models.contracts.results import Estimate, Evaluation, GateDecision, Snapshot
 from orchestration.operations import Explanation, Version
@@ -21,6 +22,7 @@ from orchestration.resources import build_deployer
 from orchestration.settings import Settings
 from stores.home import Home
 from stores.ledger import Entry, Ledger
+from stores.reports.monitoring_page import verdict_word
 
 #: Windows a person wants to see at a glance.
 SHOWN_WINDOWS = 12
@@ -49,7 +51,7 @@ def status_table(products: Sequence[ModelProduct], settings: Settings) -> Table:
         if facts["holdout"] != "-":
             champion += f"\n{facts['metric']}\n{facts['holdout']}"
         word = facts["approval"] if facts["approval"] != "-" else facts["decision"]
-        table.add_row(name, champion, word, facts["monitoring"])
+        table.add_row(name, champion, word, _verdict(product, settings.home_paths(), verdict_word))
     return table
 
 
@@ -83,7 +85,7 @@ def _facts(product: ModelProduct, settings: Settings) -> dict[str, str]:
         "decision": decision.outcome if decision else "never asked",
         "why": decision.reason if decision else "-",
         "approval": _approval(product, home, ledger),
-        "monitoring": _verdict(product, home),
+        "monitoring": _verdict(product, home, attrgetter("reason")),
         "bento": running.bento if running else "-",
         "url": running.url if running else "not running",
         "report": "-",
@@ -102,15 +104,15 @@ def _approval(product: ModelProduct, home: Home, ledger: Ledger) -> str:
     return asked.sentence(product) if asked else "-"
 
 
-def _verdict(product: ModelProduct, home: Home) -> str:
-    """The newest judged window of the champion, in monitoring's own words."""
+def _verdict(product: ModelProduct, home: Home, said: Callable[[WindowVerdict], str]) -> str:
+    """What ``said`` makes of the newest judged window of the champion."""
     result = read_latest(product, home)
     if result is None:
         return "never; `assay monitor`"
     for report in reversed(read_reports(product, home)):
         for one in report.versions:
             if one.version == result.champion and one.verdict.judged:
-                return f"{report.start:%Y-%m-%d %H:%M}: {one.verdict.reason}"
+                return f"{report.start:%Y-%m-%d %H:%M}: {said(one.verdict)}"
     return "no window of the champion was judged yet"
 
 
@@ -164,20 +166,16 @@ def versions_table(product: ModelProduct, versions: Sequence[Version]) -> Table:
     """Releases, newest first, with their main figures."""
     names = (product.gate.metric, "average_precision", "f1", "brier")
     shown = tuple(dict.fromkeys(names))
-    table = _folding("version", "alias", "trial", "MLflow", *shown)
+    table = _folding("release", *shown)
+    table.columns[0].no_wrap = True
     for version in versions:
         figures = [
             "{:.4f} [{:.4f}, {:.4f}]".format(*version.metrics[n]) if n in version.metrics else "-"
             for n in shown
         ]
         release = version.release
-        table.add_row(
-            release.version,
-            ", ".join(version.aliases) or "-",
-            release.trial,
-            release.mlflow_version,
-            *figures,
-        )
+        named = [release.version, release.trial, f"MLflow {release.mlflow_version}"]
+        table.add_row("\n".join([*named, *version.aliases]), *figures)
     return table
 
 

@@ -7,7 +7,6 @@ Prints what it shows and why; leaves nothing running. The loop's events are gene
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import httpx
@@ -27,10 +26,6 @@ from orchestration.running import execute, instance, stale
 from orchestration.settings import Settings
 from stores.ledger import Ledger
 
-#: Generated events lie years back, the golden requests of a roll-out are of today: the code
-#: location reads from the environment how much of the log to keep.
-RETENTION_DAYS = "3650"
-
 
 def run_demo(settings: Settings, out: Console) -> int:
     """Materialise what changed, serve, ask, print; then the loop, where it was not shown yet.
@@ -39,7 +34,6 @@ def run_demo(settings: Settings, out: Console) -> int:
         Exit status: 0 when every product serves and answered, and the loop did what it should.
     """
     begun = time.perf_counter()
-    os.environ.setdefault("ASSAY_RETENTION_DAYS", RETENTION_DAYS)
     out.print(f"home {settings.home_paths().root}, raw data from {settings.data_origin().chosen()}")
     deployer = build_deployer(settings)
     try:

@@ -34,7 +34,7 @@ class Log(NamedTuple):
     Attributes:
         name: Folder below ``raw``.
         record: Type of a line's body.
-        moment: Field whose day names the partition.
+        moment: Field whose day names the partition: when the line was logged.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Log(NamedTuple):
 
 
 LOGS: dict[RecordKind, Log] = {
-    "prediction": Log("predictions", PredictionRecord, "event_time"),
+    "prediction": Log("predictions", PredictionRecord, "answered_at"),
     "outcome": Log("outcomes", OutcomeRecord, "received_at"),
     "refusal": Log("refusals", RefusalRecord, "answered_at"),
 }
@@ -165,8 +165,9 @@ def version(home: Home, kind: RecordKind) -> str:
 def drop_old_days(home: Home, slug: str, keep: int, today: date) -> tuple[str, ...]:
     """Remove whole days more than ``keep`` days older than the newest of their log.
 
-    The clock does not age the log, so a replayed year stays. It only bounds what counts as the
-    newest: one prediction dated by a clock that had jumped ahead must not empty the log.
+    Days are those of the logging, so a replayed year stays. The clock does not age the log, it only
+    bounds what counts as the newest: one line dated by a clock that had jumped ahead must not empty
+    it.
 
     Returns:
         ``<log>/<day>`` of each.

@@ -25,7 +25,6 @@ from models.contracts.product import ModelProduct
 from orchestration import loop, rehearsal
 from orchestration.rehearsal import Chapter
 from orchestration.running import instance
-from orchestration.settings import Settings
 from stores.spool import TrafficPolicy
 from tests.flow.chain import CHEAP, Place, deployer_of
 
@@ -54,11 +53,6 @@ class LoopPlace(Place):
             yield place
         finally:
             place.deployer.stop(place.product)
-
-    @property
-    def settings(self) -> Settings:
-        """The log keeps the years that lie between the generated events and the clock."""
-        return super().settings.model_copy(update={"retention_days": 10_000})
 
     @cached_property
     def definitions(self) -> dg.Definitions:

@@ -23,11 +23,12 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
 
-def prediction(number: int, at: datetime = NOON) -> bytes:
+def prediction(number: int, at: datetime = NOON, about: datetime | None = None) -> bytes:
+    """A line; ``about`` is the event time, when it is not that of the answer."""
     record = PredictionRecord(
         prediction_id=f"p{number}", request_id="r", product=PRODUCT.key, tenant="t",
-        model_version="v1", event_id=None, event_time=at, answered_at=at, purpose="traffic",
-        score=0.5, inputs=(1.0, None), inputs_hash="00", latency_ms=1.5, rows=1,
+        model_version="v1", event_id=None, event_time=about or at, answered_at=at,
+        purpose="traffic", score=0.5, inputs=(1.0, None), inputs_hash="00", latency_ms=1.5, rows=1,
     )  # fmt: skip
     return encode(number, "prediction", record.model_dump(mode="json"))
 

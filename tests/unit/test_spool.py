@@ -179,12 +179,16 @@ def test_a_clock_that_went_back_changes_nothing(place: Place) -> None:
 
 def test_whole_days_older_than_the_retention_are_dropped(place: Place) -> None:
     ages = (0, 30, 31, 90)
-    place.write(1, *(prediction(n, NOON - timedelta(days=age)) for n, age in enumerate(ages, 1)))
+    place.write(
+        1,
+        *(prediction(n, NOON - timedelta(days=age)) for n, age in enumerate(ages, 1)),
+        prediction(5, about=NOON - timedelta(days=400)),
+    )  # replayed: logged today
     # dated by a clock that had jumped ahead: it must not make all else old
     place.write(1, prediction(1, NOON + timedelta(days=4_000)), writer=W2)
     ingested = place.ingest(retention_days=30)
     assert ingested.dropped == ("predictions/2025-10-07", "predictions/2025-12-05")
-    assert place.ids() == once(1, 2, 1)
+    assert place.ids() == once(1, 2, 5, 1)
 
 
 def test_many_small_parts_of_a_day_become_one(
