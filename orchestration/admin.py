@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
@@ -45,6 +45,9 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     product: str
+
+
+_Parsed = TypeVar("_Parsed", bound=_Body)
 
 
 class RollbackBody(_Body):
@@ -140,7 +143,7 @@ def best(settings: Settings, query: Any) -> Answer:
 
 def rollback(settings: Settings, body: bytes) -> Answer:
     """``POST /models/rollback``: serve another release, back or forward, with a ledger entry."""
-    asked = RollbackBody.model_validate_json(body)
+    asked = _parsed(RollbackBody, body)
     done = operations.go_to(
         get(asked.product), settings, asked.version_id, asked.reason, _quiet, by=asked.by
     )
@@ -149,21 +152,21 @@ def rollback(settings: Settings, body: bytes) -> Answer:
 
 def approve(settings: Settings, body: bytes) -> Answer:
     """``POST /models/approve``: a named person's word for the challenger that waits."""
-    asked = ApproveBody.model_validate_json(body)
+    asked = _parsed(ApproveBody, body)
     entry = operations.approve(get(asked.product), settings, asked.by)
     return 200, entry.model_dump(mode="json")
 
 
 def performance(settings: Settings, body: bytes) -> Answer:
     """``POST /models/performance``: record realised metrics beside the release."""
-    asked = PerformanceBody.model_validate_json(body)
+    asked = _parsed(PerformanceBody, body)
     release = operations.record_performance(get(asked.product), settings, asked.metrics)
     return 200, {"version": release.version, "recorded": sorted(asked.metrics)}
 
 
 def auto_rollback(settings: Settings, body: bytes) -> Answer:
     """``POST /models/auto-rollback``: go back when the drop is large and statistically proven."""
-    asked = AutoRollbackBody.model_validate_json(body)
+    asked = _parsed(AutoRollbackBody, body)
     product = get(asked.product)
     serving = [v for v in operations.versions(product, settings) if "champion" in v.aliases]
     if not serving or asked.metric not in serving[0].metrics:
@@ -243,23 +246,40 @@ def _watching(
     return lifespan
 
 
+class _BodyError(Exception):
+    """A body that is not what its route takes."""
+
+    def __init__(self, problems: Any) -> None:
+        super().__init__()
+        self.problems = problems
+
+
+def _parsed(kind: type[_Parsed], body: bytes) -> _Parsed:
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        raise _BodyError(problems) from None
+
+
 async def _answer(
     act: Callable[[Settings, Any], Answer], settings: Settings, data: Any
 ) -> JSONResponse:
     try:
         status, content = await run_in_threadpool(act, settings, data)
+    except _BodyError as error:
+        return _error(400, "the body does not fit", error.problems)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        return _error(400, "the body does not fit", problems)
-    except ValueError as error:
-        return _error(400, str(error))
-    except ProductError as error:
-        return _error(404, str(error))
-    except LedgerError as error:
-        return _error(409, str(error))
-    except RolloutError as error:
-        return _error(503, str(error))
+        return _error(500, f"a stored record cannot be read, the request was fine: {error}")
+    except tuple(_STATUS) as error:
+        kinds = (kind for kind in _STATUS if isinstance(error, kind))
+        return _error(_STATUS[next(kinds)], str(error))
     return JSONResponse(content, status)
+
+
+_STATUS: dict[type[Exception], int] = {
+    ProductError: 404, LedgerError: 409, RolloutError: 503, ValueError: 400
+}  # fmt: skip
 
 
 def _error(status: int, message: str, detail: Any = ()) -> JSONResponse:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -257,23 +256,6 @@ def demo() -> None:
 
 
 add_alert_commands(app)
-
-
-@app.command()
-def dashboards(
-    folder: Annotated[Path, typer.Argument(help="Made when missing", file_okay=False)],
-) -> None:
-    """Write a Grafana dashboard and Prometheus alert rules over what assay exports."""
-    from stores.dashboards import write_dashboards
-    from stores.home import ADMIN_PORT
-
-    dashboard, rules = write_dashboards(folder)
-    out.print(f"{dashboard}: import it in Grafana and choose the Prometheus data source")
-    out.print(f"{rules}: name it below rule_files in prometheus.yml")
-    out.print(
-        f"Prometheus reads 127.0.0.1:{ADMIN_PORT}/metrics (while `assay up` runs) and /metrics of "
-        "every service; `assay status` lists their addresses."
-    )
 
 
 def _print_failed_checks(result: dg.ExecuteInProcessResult) -> None:

@@ -1,8 +1,9 @@
-"""The commands `assay alerts` and `assay alerts-test`. They ask the alert table and print."""
+"""The commands about alerts: `alerts`, `alerts-test` and `dashboards`. They ask and print."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,9 +24,10 @@ STYLES = {"info": "", "warning": "yellow", "error": "red"}
 
 
 def add_alert_commands(app: typer.Typer) -> None:
-    """Put both commands on the command line."""
+    """Put the commands on the command line."""
     app.command()(alerts)
     app.command("alerts-test")(alerts_test)
+    app.command()(dashboards)
 
 
 def alerts(
@@ -69,6 +71,22 @@ def alerts_test() -> None:
             failed = True
             out.print(f"[red]{notifier.name}: {error}[/red]", soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def dashboards(
+    folder: Annotated[Path, typer.Argument(help="Made when missing", file_okay=False)],
+) -> None:
+    """Write a Grafana dashboard and Prometheus alert rules over what assay exports."""
+    from stores.dashboards import write_dashboards
+    from stores.home import ADMIN_PORT
+
+    dashboard, rules = write_dashboards(folder)
+    out.print(f"{dashboard}: import it in Grafana and choose the Prometheus data source")
+    out.print(f"{rules}: name it below rule_files in prometheus.yml")
+    out.print(
+        f"Prometheus reads 127.0.0.1:{ADMIN_PORT}/metrics (while `assay up` runs) and /metrics of "
+        "every service; `assay status` lists their addresses."
+    )
 
 
 def incidents_table(table: Alerts, found: Sequence[Incident]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from models.registry import get, products
 from orchestration.recovery import end_dead_runs
 from orchestration.refresh import Reasons, Workplace, plan
 from orchestration.settings import Settings
+from stores.files import write_atomic
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
 
@@ -25,7 +25,9 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance below the home, made on first use."""
     folder = settings.home_paths().dagster
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(TEMPLATE, folder / "dagster.yaml")
+    wanted, kept = TEMPLATE.read_text(encoding="utf-8"), folder / "dagster.yaml"
+    if not kept.exists() or kept.read_text(encoding="utf-8") != wanted:
+        write_atomic(kept, wanted)
     os.environ["DAGSTER_HOME"] = str(folder)
     with dg.DagsterInstance.from_config(str(folder)) as found:
         yield found

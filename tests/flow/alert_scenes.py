@@ -227,8 +227,7 @@ def break_watch(scene: Scene) -> None:
     """A part of the watch meets a file that it cannot read."""
     scene.ledger.append("rollout", {"version": "v1"})
     pointer = scene.settings.home_paths().root / "services" / f"{PRODUCT.slug}.json"
-    pointer.parent.mkdir(parents=True)
-    pointer.write_text("{")
+    pointer.mkdir(parents=True)  # a folder: reading it is an error
 
 
 WINDOW = f"{datetime.now(UTC) - timedelta(days=30):%Y-%m-%dT00:00:00Z}"
