@@ -258,10 +258,7 @@ class Deployer:
 
     def _last(self, product: ModelProduct) -> ServiceRecord | None:
         file = self._pointer(product)
-        try:
-            return ServiceRecord.model_validate_json(file.read_bytes()) if file.exists() else None
-        except ValueError:
-            return None  # of another version of assay; what runs is found by its mark and replaced
+        return ServiceRecord.model_validate_json(file.read_bytes()) if file.exists() else None
 
     def _point(self, product: ModelProduct, record: ServiceRecord) -> None:
         # first: what a crash leaves in between is then missed and started again, not called stopped

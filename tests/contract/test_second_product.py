@@ -28,6 +28,7 @@ GUIDE = ROOT / "docs" / "add-a-model.md"
 COPIED = ("models", "assets", "stores", "orchestration", "bentos", "dbt_project", "tests")
 OLD, NEW = "risk/sync_conflict", "risk/quick_conflict"
 STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento", "service")
+MONITORING = "monitoring"
 FILES = ("__init__.py", "learner.py", "product.py", "CARD.md")
 #: "`path`" alone on a line, then a fenced block: a file of the guide.
 BLOCK = re.compile(r"^`(models/\S+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -126,7 +127,7 @@ def test_it_is_discovered(tree: Path, told: dict[str, Any]):
 
 
 def test_the_chain_makes_its_assets(told: dict[str, Any]):
-    assert set(told["assets"]) == {f"{NEW}/{stage}" for stage in STAGES}
+    assert set(told["assets"]) == {f"{NEW}/{stage}" for stage in (*STAGES, MONITORING)}
     before = ["features/risk/merges", *(f"{NEW}/{stage}" for stage in STAGES)]
     for stage, parent in zip(STAGES, before, strict=False):
         asset = told["assets"][f"{NEW}/{stage}"]
@@ -135,7 +136,9 @@ def test_the_chain_makes_its_assets(told: dict[str, Any]):
         tags = {"cadence": "weekly", "contract": "row_scores", "stage": stage}
         assert asset["tags"] == tags
         assert asset["parents"] == [parent]
-    assert told["assets"][f"{NEW}/promotion"]["checks"] == ["gate"]
+    traffic = ["traffic/orphans", "traffic/predictions", "traffic/refusals"]
+    assert told["assets"][f"{NEW}/{MONITORING}"]["parents"] == traffic
+    assert told["assets"][f"{NEW}/promotion"]["checks"] == ["approval", "gate"]
     assert told["assets"][f"{NEW}/service"]["checks"] == ["golden"]
     assert "target_leak" in told["assets"][f"{NEW}/dataset"]["checks"]
 
@@ -148,7 +151,7 @@ def test_the_graph_only_grew_by_them(told: dict[str, Any]):
     differences = [line for line in lines if line[0] in "+-"]
     assert not [line for line in differences if line.startswith("-")]
     assets = [line for line in differences if line.startswith("+ asset")]
-    assert len(assets) == len(STAGES)
+    assert len(assets) == len(STAGES) + 1
     assert all(line.startswith(f"+ asset {NEW}/") for line in assets)
     assert not [line for line in differences if line.startswith(("+ job", "+ schedule"))]
 

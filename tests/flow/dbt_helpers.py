@@ -22,10 +22,10 @@ class DbtFailedError(AssertionError):
 
 
 def dbt(home: Path, *arguments: str) -> str:
-    """Run one dbt command on the warehouse of ``home`` and return what it printed."""
+    """Build or run the forward chain in the warehouse of ``home``; what dbt printed."""
     (home / FEATURES).parent.mkdir(parents=True, exist_ok=True)
     target = home / "dbt"
-    line = [str(Path(sys.executable).with_name("dbt")), *arguments,
+    line = [str(Path(sys.executable).with_name("dbt")), *arguments, "--exclude", "traffic",
             "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
             "--target-path", str(target), "--log-path", str(target / "logs"),
             "--no-use-colors"]  # fmt: skip
@@ -39,5 +39,5 @@ def dbt(home: Path, *arguments: str) -> str:
 def features_of(home: Path, table: pa.Table, *arguments: str) -> pd.DataFrame:
     """Land ``table``, run ``dbt build`` (or ``arguments``), return the feature table."""
     Landing(home).land("merges", "table", table, merges.schema())
-    dbt(home, *(arguments or ("build", "--exclude", "traffic")))
+    dbt(home, *(arguments or ("build",)))
     return pd.read_parquet(home / FEATURES)

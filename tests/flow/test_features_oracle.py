@@ -102,7 +102,7 @@ def test_the_same_rows_give_the_same_file_however_they_are_delivered(
     for start, stop in ((0, 700), (500, 1_400), (1_300, generated.num_rows)):  # they overlap
         part = generated.take(order[start:stop])
         landing.land("merges", f"from-{start}", part, merges.schema())
-    dbt(tmp_path, "run", "--exclude", "traffic")
+    dbt(tmp_path, "run")
     assert (tmp_path / FEATURES).read_bytes() == (home / FEATURES).read_bytes()
 
 
