@@ -18,7 +18,7 @@ help: ## list the targets
 
 setup: .venv/.installed ## install into .venv
 
-demo: setup ## raw data to a served champion, real requests, a table; stops what it started
+demo: setup ## raw data to a served champion, then the loop: drift, one retraining; stops all
 	$(BIN)/assay demo
 
 up: setup ## Dagster UI and daemon, MLflow UI, the services; Ctrl-C stops all
