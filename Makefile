@@ -12,7 +12,7 @@ help: ## list the targets
 .venv/.installed: pyproject.toml constraints.txt
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[dev]' \
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode -c constraints.txt -e '.[dev]' \
 	  || $(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
