@@ -16,6 +16,7 @@ child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(60)
 """
+PLAIN = "import time; print(flush=True); time.sleep(60)"
 
 
 def start(code):
@@ -25,9 +26,10 @@ def start(code):
 
 
 def test_a_child_that_does_not_end_is_killed_with_its_group():
-    with start(STUBBORN) as stubborn, start("import time; time.sleep(60)") as plain:
+    with start(STUBBORN) as stubborn, start(PLAIN) as plain:
         child = psutil.Process(int(stubborn.stdout.readline()))
-        end([stubborn, plain], seconds=0.5)
+        plain.stdout.readline()
+        end([stubborn, plain], seconds=3)  # a busy machine needs a while for the willing one
         assert stubborn.poll() is not None
         assert plain.poll() == -15
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
