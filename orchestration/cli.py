@@ -129,14 +129,11 @@ def promote(product: Product) -> None:
 
     There is no way around the gate; after an approval this is the next step.
     """
-    from dagster import AssetKey
-
+    from orchestration.loop import release_keys
     from orchestration.running import execute, instance
 
     with plain_errors(), instance(_settings()) as found:
-        _get(product)
-        keys = [AssetKey([*product.split("/"), s]) for s in ("promotion", "bento", "service")]
-        result = execute(_definitions(), found, keys)
+        result = execute(_definitions(), found, release_keys(_get(product)))
     status(product)
     raise typer.Exit(0 if result.success else 1)
 
