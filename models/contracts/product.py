@@ -16,10 +16,19 @@ from models.contracts.base import Frozen
 #: asked for · ``known_time`` when the label became known · ``label`` 0 or 1 · ``judged`` whether
 #: the row may be used to judge a model (rows that are not judged may still teach).
 #: Boolean columns named ``slice_*`` are slices of the evaluation.
+#: A table may also carry ``part``: ``train`` or ``holdout`` where somebody else's split is kept,
+#: null where the product's own division by time applies.
 EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME = "event_id", "tenant", "event_time", "known_time"
-LABEL, JUDGED, SLICE_PREFIX = "label", "judged", "slice_"
+LABEL, JUDGED, SLICE_PREFIX, PART = "label", "judged", "slice_", "part"
 FRAME_COLUMNS = (EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME, LABEL, JUDGED)
 
+#: What a table carries beside these, by contract. ``text_labels``: the text, and a ``label_<name>``
+#: per name of ``Data.labels``, 0, 1 or null where nobody said; ``label`` is the one yes or no that
+#: a moderator decides. ``ranked_items``: who, what, and how strongly (a rating, a count).
+TEXT, LABEL_PREFIX = "text", "label_"
+USER, ITEM, STRENGTH = "user", "item", "strength"
+
+Contract = Literal["row_scores", "text_labels", "ranked_items"]
 Cadence = Literal["daily", "weekly", "monthly"]
 
 
@@ -47,9 +56,15 @@ class TimeSplit(Frozen):
 
 
 class Folds(Frozen):
-    """Cross-validation inside the training rows."""
+    """Validation inside the training rows.
 
-    kind: Literal["stratified", "time"] = "stratified"
+    Attributes:
+        kind: ``stratified`` or ``time``: k fits that validate, then one on all rows. ``newest``:
+            the newest 1 / k of the rows validate one fit, and that fit is the candidate (for models
+            whose fit takes minutes).
+    """
+
+    kind: Literal["stratified", "time", "newest"] = "stratified"
     k: int = Field(default=5, ge=2)
 
 
@@ -58,7 +73,10 @@ class Data(Frozen):
 
     Attributes:
         features: Asset key of the dbt feature table, e.g. ``features/risk/merges``.
-        columns: The model's inputs, in matrix order.
+        columns: The model's inputs, in matrix order. Of a text or an interaction: the numbers that
+            describe it, which are checked, logged and watched for drift.
+        labels: Names of the labels of a ``text_labels`` product, in the order it answers them.
+        tables: Further feature tables that are frozen with the snapshot, e.g. a catalogue.
         split: Division into training and holdout rows.
         folds: Division of the training rows for cross-validation.
         max_age_days: Freshness: the newest event may be this old against the source's newest
@@ -67,6 +85,8 @@ class Data(Frozen):
 
     features: str
     columns: tuple[Column, ...]
+    labels: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     split: TimeSplit = TimeSplit()
     folds: Folds = Folds()
     max_age_days: float = 30.0
@@ -78,19 +98,38 @@ class Data(Frozen):
 
 
 class Trial(Frozen):
-    """One candidate to fit. ``params`` are the learner's own; ``columns`` None means all inputs."""
+    """One candidate to fit.
+
+    Attributes:
+        params: The learner's own.
+        columns: Inputs it reads; None means all.
+        after: Earlier trials whose fitted models it is made from (an ensemble, a student).
+        form: It is the one model of ``after`` in another form (ONNX, INT8): never a challenger by
+            itself, it serves in its original's place when it is not inferior and faster.
+    """
 
     name: str
     params: dict[str, JsonValue] = Field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     seed: int = 0
+    after: tuple[str, ...] = ()
+    form: bool = False
+
+    @model_validator(mode="after")
+    def _form_of_one(self) -> Trial:
+        if self.form and len(self.after) != 1:
+            raise ValueError(
+                f"trial {self.name!r} is a form of exactly one trial, name it in after"
+            )
+        return self
 
 
 class Guardrail(Frozen):
     """What must not get worse while the primary metric gets better.
 
     Attributes:
-        metric: Name in ``models.core.metrics.METRICS``.
+        metric: Name in ``models.core.metrics.METRICS``, or of a measure on the scorecard, e.g.
+            ``attack.homoglyph``; a measure knows no slices.
         slice: ``overall``, ``slice_<name>`` or ``tenant`` (every tenant with enough rows).
         max_loss: Relative increase of the error (1 - metric, or the metric itself when lower is
             better) that is still tolerated.
@@ -116,6 +155,8 @@ class Gate(Frozen):
         max_size_mb: Bound on the artifact.
         max_calibration_error: Bound on |calibration slope - 1|; None leaves it unchecked.
         guardrails: Tests in one Holm family.
+        form_margin: Relative increase of the error at which another form of the same model (see
+            `Trial`) counts as inferior, overall and in every guardrail's slice.
         needs_approval: A named person must approve before a promotion takes effect.
         approval_hours: A challenger waits this long for its approval; then it must be judged anew.
     """
@@ -129,6 +170,7 @@ class Gate(Frozen):
     max_size_mb: float = 50.0
     max_calibration_error: float | None = None
     guardrails: tuple[Guardrail, ...] = ()
+    form_margin: float = Field(default=0.05, gt=0)
     needs_approval: bool = False
     approval_hours: float = Field(default=72.0, gt=0)
 
@@ -193,7 +235,7 @@ class ModelProduct(Frozen):
 
     key: str = Field(pattern=r"^[a-z0-9_]+/[a-z0-9_]+$")
     title: str
-    contract: Literal["row_scores"]
+    contract: Contract
     owner: str = Field(pattern=r"^(team:[a-z0-9_-]+|[^@\s]+@[^@\s]+)$")
     cadence: Cadence
     learner: str = Field(pattern=r"^[\w.]+:\w+$")
@@ -224,6 +266,17 @@ class ModelProduct(Frozen):
         names = [trial.name for trial in trials]
         if len(set(names)) != len(names):
             raise ValueError(f"trial names must be unique, got {names}")
+        return trials
+
+    @field_validator("trials")
+    @classmethod
+    def _made_from_earlier_ones(cls, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
+        earlier: set[str] = set()
+        for trial in trials:
+            if unknown := set(trial.after) - earlier:
+                raise ValueError(f"trial {trial.name!r} comes after {sorted(unknown)}: list them "
+                                 "before it")  # fmt: skip
+            earlier.add(trial.name)
         return trials
 
     @model_validator(mode="after")

@@ -65,6 +65,9 @@ class Candidate(Frozen):
         files: File name (relative, POSIX) to sha256.
         cv: Metric to one value per fold.
         threshold: Decision threshold: best F1 on the out-of-fold predictions of the training rows.
+        thresholds: The same per label, where there are several.
+        after: Trial to candidate id of the models it was made from.
+        form: Whether it is the one model of ``after`` in another form.
     """
 
     product: str
@@ -79,6 +82,9 @@ class Candidate(Frozen):
     seed: int
     cv: dict[str, tuple[float, ...]]
     threshold: float
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    after: dict[str, str] = Field(default_factory=dict)
+    form: bool = False
     fit_seconds: float
     files: dict[str, str]
 
@@ -99,6 +105,21 @@ class CandidateSet(Frozen):
     runs: dict[str, str]
 
 
+class Measure(Frozen):
+    """A number of one model beyond the metrics of its answers: robustness, fairness, cost.
+
+    Attributes:
+        title: Words for a person.
+        low: End of its interval; equal to ``value`` where there is none (``high`` likewise).
+    """
+
+    title: str
+    value: float
+    low: float
+    high: float
+    higher_is_better: bool = True
+
+
 class Scorecard(Frozen):
     """One model on one holdout.
 
@@ -107,6 +128,7 @@ class Scorecard(Frozen):
         rows: slice name -> judged rows in it.
         positives: slice name -> positive rows in it.
         latency_p50_ms: Median CPU time of a single-row prediction (``latency_p95_ms`` likewise).
+        measures: ``<examination>.<name>`` to its number; any may be a guardrail.
     """
 
     candidate_id: str
@@ -118,6 +140,7 @@ class Scorecard(Frozen):
     latency_p95_ms: float
     size_bytes: int
     importance: dict[str, float]
+    measures: dict[str, Measure] = Field(default_factory=dict)
 
 
 class Evaluation(Frozen):
@@ -164,6 +187,25 @@ class GuardrailResult(Frozen):
     reason: str
 
 
+class FormResult(Frozen):
+    """Whether another form of the challenger may serve in its place.
+
+    Attributes:
+        candidate: The form's id.
+        tests: One per slice: is its error less than (1 + margin) times the original's? (``p_value``
+            after Holm's correction; ``effect`` is the relative increase of the error.)
+        speedup: p95 of the original over p95 of the form.
+    """
+
+    candidate: str
+    trial: str
+    passed: bool
+    reason: str
+    tests: tuple[TestResult, ...]
+    speedup: float
+    size_ratio: float
+
+
 Outcome = Literal["promote", "keep", "too_few_data", "awaiting_approval"]
 
 
@@ -173,6 +215,9 @@ class GateDecision(Frozen):
     Attributes:
         effect: Relative reduction of the error against the champion; None for a first champion.
         required_rows: Holdout rows at which ``min_effect`` is seen with the policy's power.
+        forms: What was said of the challenger's other forms.
+        serves: The candidate that is released when the outcome is ``promote``: the fastest form
+            that passed, else the challenger. None in decisions from before there were forms.
     """
 
     product: str
@@ -189,6 +234,8 @@ class GateDecision(Frozen):
     rows: int
     required_rows: int | None
     policy: dict[str, JsonValue]
+    forms: tuple[FormResult, ...] = ()
+    serves: str | None = None
 
 
 class Release(Frozen):
