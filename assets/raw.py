@@ -15,15 +15,14 @@ from assets.stages.common import table
 from stores.files import write_atomic
 from stores.home import Home
 from stores.landing import Landed, Landing
-from stores.origin import ORIGIN_VERSION, Origin, OriginError, Source
+from stores.origin import ORIGIN_VERSION, Origin, OriginError, PinnedFile, Source
 
 SOURCES = (
     Source(
         name="merges",
         description=merges.__doc__ or "",
         owner="team:sync",
-        file=merges.MIRROR_FILE,
-        sha256=merges.MIRROR_SHA256,
+        files=(PinnedFile(merges.MIRROR_FILE, merges.MIRROR_SHA256),),
         schema=merges.schema,
         convert=merges.from_mirror,
         generate=merges_generator.generate,

@@ -1,10 +1,11 @@
 """Where raw data comes from: the mirror, a public address, or the generator. One setting decides.
 
-Knows no source in particular; a source says what its mirror file is and how to generate rows.
+Knows no source in particular; a source says what its mirror files are and how to generate rows.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -24,27 +25,43 @@ class OriginError(Exception):
     """The chosen origin cannot be read; the message names the setting to change."""
 
 
+class PinnedFile(NamedTuple):
+    """One file of a source.
+
+    Attributes:
+        path: Path below the mirror or the public address.
+        sha256: Its pinned digest.
+    """
+
+    path: str
+    sha256: str
+
+
 class Source(NamedTuple):
     """One raw source.
 
     Attributes:
         name: Asset ``raw/<name>`` and the folder of its files.
         description: Shown in the UI.
-        file: Path below the mirror or the public address.
-        sha256: Pinned digest of that file.
+        files: What the mirror or the public address holds of it; at least one.
         schema: Function that gives the schema every landed file must have.
-        convert: Mirror file to a table of that schema.
+        convert: The local files, as arguments in the order of ``files``, to a table of that schema.
         generate: ``(seed, rows)`` to a table of that schema.
     """
 
     name: str
     description: str
     owner: str
-    file: str
-    sha256: str
+    files: tuple[PinnedFile, ...]
     schema: Callable[[], pa.Schema]
-    convert: Callable[[Path], pa.Table]
+    convert: Callable[..., pa.Table]
     generate: Callable[[int, int], pa.Table]
+
+    @property
+    def digest(self) -> str:
+        """Names the content of all files: the digest of one, else the digest of the digests."""
+        first, *others = (file.sha256 for file in self.files)
+        return hashlib.sha256("".join((first, *others)).encode()).hexdigest() if others else first
 
 
 class Origin(Frozen):
@@ -65,41 +82,41 @@ class Origin(Frozen):
         kind = self.chosen()
         if kind == "generator":
             return f"generator-seed{self.seed}-rows{self.rows}"
-        return f"{kind}-{source.sha256[:16]}"
+        return f"{kind}-{source.digest[:16]}"
 
     def fetch(self, source: Source, cache: Path) -> pa.Table:
-        """The source's table, verified against its pinned digest.
+        """The source's table, every file verified against its pinned digest.
 
         Raises:
-            OriginError: The file is missing or is not the pinned one.
+            OriginError: A file is missing or is not the pinned one.
         """
         kind = self.chosen()
         if kind == "generator":
             return source.generate(self.seed, self.rows)
-        return source.convert(
-            self._mirror_file(source) if kind == "mirror" else self._public_file(source, cache)
-        )
+        if kind == "mirror":
+            return source.convert(*(self._mirror_file(file) for file in source.files))
+        return source.convert(*(self._public_file(file, cache) for file in source.files))
 
-    def _mirror_file(self, source: Source) -> Path:
+    def _mirror_file(self, file: PinnedFile) -> Path:
         from stores.files import sha256
 
         if self.mirror is None:
             raise OriginError("ASSAY_ORIGIN=mirror needs ASSAY_MIRROR=<folder of the mirror>")
-        path = self.mirror / source.file
+        path = self.mirror / file.path
         if not path.is_file():
             raise OriginError(
                 f"{path} is missing; set ASSAY_MIRROR to the folder that holds it, "
                 "or ASSAY_ORIGIN=generator"
             )
-        if (found := sha256(path)) != source.sha256:
+        if (found := sha256(path)) != file.sha256:
             raise OriginError(
-                f"{path} has sha256 {found}, expected {source.sha256}; fetch the mirror again"
+                f"{path} has sha256 {found}, expected {file.sha256}; fetch the mirror again"
             )
         return path
 
-    def _public_file(self, source: Source, cache: Path) -> Path:
+    def _public_file(self, file: PinnedFile, cache: Path) -> Path:
         from stores.download import fetch_public
 
         if self.public_url is None:
             raise OriginError("ASSAY_ORIGIN=public needs ASSAY_PUBLIC_URL=<address of the mirror>")
-        return fetch_public(self.public_url, source.file, source.sha256, cache)
+        return fetch_public(self.public_url, file.path, file.sha256, cache)
