@@ -21,8 +21,12 @@ def source_of(folder, **contents):
     for name, text in contents.items():
         (folder / name).write_text(text)
         files.append(PinnedFile(name, hashlib.sha256(text.encode()).hexdigest()))
-    return Source("notes", "Notes.", "team:sync", tuple(files), lambda: SCHEMA, lines,
-                  lambda seed, rows: pa.table({"text": [str(seed)] * rows}, schema=SCHEMA))  # fmt: skip
+    return Source("notes", "Notes.", "team:sync", tuple(files), lambda: SCHEMA, lines, repeated)
+
+
+def repeated(seed, rows):
+    """The generator: rows of the seed."""
+    return pa.table({"text": [str(seed)] * rows}, schema=SCHEMA)
 
 
 def test_every_file_reaches_the_conversion_in_the_order_of_the_source(tmp_path):
