@@ -1,0 +1,289 @@
+"""Scores become answers: ids, seen items, filters, top-k, cold start, members, files.
+
+Belongs here: everything an algorithm should not care about. Does not belong here: algorithms
+(``scorers`` says what they are), HTTP (``bentos``), what is measured (``metrics``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contracts.learner import Interactions, Query, Ranking
+from models.core.artifact import ArtifactError
+from models.core.ranking.popularity import Popularity
+from models.core.ranking.scorers import Numbers, Scorer, load_scorer, positives
+from models.core.ranking.top import top
+
+#: Name of the answer for a user nobody knows anything of.
+FALLBACK = "popularity"
+_FILE, _SEEN = "recommender.json", "seen.safetensors"
+#: Scores held at once, in numbers: 64 MiB of float32.
+_AT_ONCE = 1 << 24
+_NONE: Numbers = np.empty(0, np.int64)
+
+
+class Seen(NamedTuple):
+    """Training histories, in time order within a user.
+
+    Attributes:
+        starts: Shape (u + 1,); user i has positions ``starts[i]`` to ``starts[i + 1]``.
+        items: Shape (n,), item numbers.
+        liked: Shape (n,).
+    """
+
+    starts: Numbers
+    items: Numbers
+    liked: NDArray[np.bool_]
+
+    def of(self, user: int, liked_only: bool) -> Numbers:
+        """Items of one user; none of the unknown user -1."""
+        if user < 0:
+            return _NONE
+        part = slice(self.starts[user], self.starts[user + 1])
+        return self.items[part][self.liked[part]] if liked_only else self.items[part]
+
+
+class Asked(NamedTuple):
+    """One question in numbers instead of ids.
+
+    Attributes:
+        user: -1 when unknown.
+        since: Items since the fit.
+        banned: Items that may not be answered, beside seen ones.
+        only: When given, nothing else may.
+        seen: Whether seen items may be answered.
+        algorithm: Who is asked; who answers may be a fallback.
+    """
+
+    user: int
+    k: int
+    since: Numbers = _NONE
+    banned: Numbers = _NONE
+    only: Numbers | None = None
+    seen: bool = False
+    algorithm: str = FALLBACK
+
+
+class Answer(NamedTuple):
+    """Item numbers and scores, best first, and who answered."""
+
+    items: Numbers
+    scores: NDArray[np.float32]
+    algorithm: str
+
+
+@dataclass(frozen=True)
+class CatalogueRecommender:
+    """Ranks the whole catalogue by one of its members (see ``Recommender``).
+
+    Attributes:
+        items: m ids; their positions are the item numbers.
+        users: u ids.
+        members: Name to scorer; the first answers when nobody asks for another.
+        seen: The training histories.
+        popularity: Fallback, fitted on all interactions; its counts serve the metrics too.
+    """
+
+    items: tuple[str, ...]
+    users: tuple[str, ...]
+    members: Mapping[str, Scorer]
+    seen: Seen
+    popularity: Popularity
+
+    @classmethod
+    def of(cls, rows: Interactions, members: Mapping[str, Scorer]) -> CatalogueRecommender:
+        """A recommender over scorers that were fitted on these rows.
+
+        Raises:
+            ValueError: No member.
+        """
+        if not members:
+            raise ValueError("a recommender needs at least one fitted member")
+        order = np.argsort(rows.users, kind="stable")  # rows are in time order already
+        lengths = np.bincount(rows.users, minlength=len(rows.user_ids))
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        counts = np.asarray(positives(rows, liked_only=False).sum(axis=0), np.float32)
+        return cls(
+            items=rows.catalogue.items,
+            users=rows.user_ids,
+            members=dict(members),
+            seen=Seen(starts, rows.items[order].astype(np.int64), rows.liked[order]),
+            popularity=Popularity(counts),
+        )
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Names of the members, the first answers when nobody asks."""
+        return tuple(self.members)
+
+    @cached_property
+    def item_numbers(self) -> Mapping[str, int]:
+        """Item id to number."""
+        return {item: number for number, item in enumerate(self.items)}
+
+    @cached_property
+    def user_numbers(self) -> Mapping[str, int]:
+        """User id to number."""
+        return {user: number for number, user in enumerate(self.users)}
+
+    def with_members(self, members: Mapping[str, Scorer]) -> CatalogueRecommender:
+        """The same rows with other members, e.g. several fits behind one service."""
+        return CatalogueRecommender(self.items, self.users, members, self.seen, self.popularity)
+
+    def recommend(self, queries: Sequence[Query]) -> tuple[Ranking, ...]:
+        """One ranking per query; ids nobody knows are passed over.
+
+        Raises:
+            ValueError: A query asks for an algorithm that is not there, or for less than one item.
+        """
+        asked = [self._asked(query) for query in queries]
+        return tuple(
+            Ranking(
+                items=tuple(self.items[number] for number in answer.items),
+                scores=tuple(answer.scores.tolist()),
+                algorithm=answer.algorithm,
+                known=question.user >= 0,
+            )
+            for question, answer in zip(asked, self.answer(asked), strict=True)
+        )
+
+    def rank(
+        self, users: Numbers, k: int, algorithm: str | None = None, seen: bool = False
+    ) -> Numbers:
+        """The best items of known users, in numbers: for metrics, without ids.
+
+        Returns:
+            Shape (len(users), k); -1 where nothing more may be answered.
+        """
+        name = self._algorithm(algorithm)
+        answers = self.answer([Asked(int(u), k, seen=seen, algorithm=name) for u in users])
+        ranked = np.full((len(users), k), -1, np.int64)
+        for row, answer in zip(ranked, answers, strict=True):
+            row[: len(answer.items)] = answer.items
+        return ranked
+
+    def answer(self, asked: Sequence[Asked]) -> list[Answer]:
+        """Answer questions in numbers, in bounded memory: scores of a few users at a time."""
+        answers: dict[int, Answer] = {}
+        width = max(1, _AT_ONCE // max(1, len(self.items)))
+        for name, positions in self._by_answerer(asked):
+            for start in range(0, len(positions), width):
+                some = positions[start : start + width]
+                picked = self._pick(name, [asked[p] for p in some])
+                answers.update(zip(some, picked, strict=True))
+        return [answers[position] for position in range(len(asked))]
+
+    def save(self, folder: Path) -> None:
+        """Write ids, histories and every member (a folder each) into an existing empty folder."""
+        from safetensors.numpy import save_file
+
+        save_file({**self.seen._asdict(), "counts": self.popularity.counts}, folder / _SEEN)
+        names = list(self.members)
+        content = {"members": names, "items": self.items, "users": self.users}
+        (folder / _FILE).write_text(json.dumps(content))
+        for number, name in enumerate(names):  # a name may hold what a path may not
+            (folder / f"member_{number}").mkdir()
+            self.members[name].save(folder / f"member_{number}")
+
+    def importance(self) -> Mapping[str, float]:
+        """Empty: the inputs are ids, not columns."""
+        return {}
+
+    def _asked(self, query: Query) -> Asked:
+        if query.k < 1:
+            raise ValueError(f"k must be at least 1, got {query.k}")
+        return Asked(
+            user=-1 if query.user is None else self.user_numbers.get(query.user, -1),
+            k=query.k,
+            since=self._numbers(query.history),
+            banned=self._numbers(query.exclude),
+            only=None if query.only is None else self._numbers(query.only),
+            seen=query.seen,
+            algorithm=self._algorithm(query.algorithm),
+        )
+
+    def _algorithm(self, name: str | None) -> str:
+        if name is None:
+            return self.algorithms[0]
+        if name not in self.members:
+            raise ValueError(f"no algorithm {name!r} here, ask for {', '.join(self.algorithms)}")
+        return name
+
+    def _numbers(self, ids: Iterable[str]) -> Numbers:
+        known = self.item_numbers
+        return np.array([known[i] for i in ids if i in known], np.int64)
+
+    def _by_answerer(self, asked: Sequence[Asked]) -> Iterator[tuple[str, list[int]]]:
+        groups: dict[str, list[int]] = {}
+        for position, question in enumerate(asked):
+            groups.setdefault(self._answerer(question), []).append(position)
+        yield from groups.items()
+
+    def _answerer(self, asked: Asked) -> str:
+        """The member asked for, if it can; else a content member; else popularity."""
+        content = (name for name, member in self.members.items() if member.kind == "content")
+        for name in (asked.algorithm, *content):
+            if self._can(name, asked):
+                return name
+        return FALLBACK
+
+    def _can(self, name: str, asked: Asked) -> bool:
+        reads = self._member(name).reads
+        by_user = "user" in reads and asked.user >= 0
+        return not reads or by_user or ("history" in reads and len(self._history(name, asked)) > 0)
+
+    def _member(self, name: str) -> Scorer:
+        return self.members.get(name, self.popularity)
+
+    def _history(self, name: str, asked: Asked) -> Numbers:
+        before = self.seen.of(asked.user, self._member(name).liked_only)
+        return np.concatenate([before, asked.since]) if len(asked.since) else before
+
+    def _pick(self, name: str, asked: Sequence[Asked]) -> Iterator[Answer]:
+        users = np.array([question.user for question in asked], np.int64)
+        scores = self._member(name).score(users, [self._history(name, a) for a in asked])
+        for row, question in zip(scores, asked, strict=True):
+            row[question.banned] = -np.inf
+            if not question.seen:
+                row[self.seen.of(question.user, liked_only=False)] = -np.inf
+                row[question.since] = -np.inf
+            if question.only is not None:
+                kept = row[question.only]
+                row[:] = -np.inf
+                row[question.only] = kept
+            best = top(row, question.k)
+            yield Answer(best, row[best], name)
+
+
+def load(folder: Path) -> CatalogueRecommender:
+    """Load what ``save`` wrote, from a verified folder.
+
+    Raises:
+        ArtifactError: No recommender, or a member of a kind this code does not know.
+    """
+    from safetensors.numpy import load_file
+
+    try:
+        content = json.loads((folder / _FILE).read_text())
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{folder} has no {_FILE}: fit the candidate again") from error
+    arrays = load_file(folder / _SEEN)
+    members = {
+        name: load_scorer(folder / f"member_{number}")
+        for number, name in enumerate(content["members"])
+    }
+    return CatalogueRecommender(
+        items=tuple(content["items"]),
+        users=tuple(content["users"]),
+        members=members,
+        seen=Seen(arrays["starts"], arrays["items"], arrays["liked"]),
+        popularity=Popularity(arrays["counts"]),
+    )
