@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from models.contracts.api import Prediction, RiskLevel
+from models.contracts.api import Answer, RiskLevel
 from models.contracts.product import ModelProduct
 
 LEVELS: tuple[RiskLevel, ...] = ("low", "medium", "high")
+#: Level of an answer that decides nothing, a ranking.
+NO_LEVEL = "none"
 _SCORES = tuple(step / 20 for step in range(1, 21))
 
 
@@ -31,7 +33,8 @@ class Metrics:
             "assay_predictions_total", "Rows of traffic answered and logged",
             (*release, "risk_level"), registry=own,
         )  # fmt: skip
-        self._levels = {level: predictions.labels(**release, risk_level=level) for level in LEVELS}
+        levels = (NO_LEVEL,) if product.contract == "ranked_items" else LEVELS
+        self._levels = {level: predictions.labels(**release, risk_level=level) for level in levels}
         self._score = prometheus.Histogram(
             "assay_score", "Scores of traffic", tuple(release), buckets=_SCORES, registry=own
         ).labels(**release)
@@ -47,9 +50,10 @@ class Metrics:
             multiprocess_mode="mostrecent",
         ).labels(product.key)  # fmt: skip
 
-    def answered(self, predictions: Sequence[Prediction]) -> None:
+    def answered(self, predictions: Sequence[Answer]) -> None:
         """Rows that went out."""
-        for level, count in Counter(one.risk_level for one in predictions).items():
+        levels = Counter(getattr(one, "risk_level", NO_LEVEL) for one in predictions)
+        for level, count in levels.items():
             self._levels[level].inc(count)
         for one in predictions:
             self._score.observe(one.probability)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.contracts.api import OutcomeReport, Prediction
+from models.contracts.api import Answer, OutcomeReport
 from models.contracts.learner import Matrix
 from models.contracts.product import ModelProduct
 from models.contracts.traffic import Purpose
@@ -53,7 +53,8 @@ def predictions(
     *,
     rows: Sequence[Any],
     inputs: Matrix,
-    answers: Sequence[Prediction],
+    answers: Sequence[Answer],
+    digests: Sequence[str] | None = None,
 ) -> list[Body]:
     """One `PredictionRecord` per row, as JSON values.
 
@@ -62,8 +63,10 @@ def predictions(
         asked: The request.
         moment: Its answer.
         rows: n validated request rows.
-        inputs: Shape (n, d), what the model was given; NaN for null.
+        inputs: Shape (n, d), the product's columns; NaN for null. What else a row holds, a text or
+            a user, is never written down.
         answers: n predictions.
+        digests: What tells the rows apart where it is not the inputs, see `digest`.
     """
     answered_at = iso(moment.at)
     shared = {
@@ -87,9 +90,11 @@ def predictions(
             "event_time": iso(row.event_time) if row.event_time else answered_at,
             "score": answer.probability,
             "inputs": line,
-            "inputs_hash": digest,
+            "inputs_hash": told_apart,
         }
-        for row, answer, line, digest in zip(rows, answers, values, hashes(inputs), strict=True)
+        for row, answer, line, told_apart in zip(
+            rows, answers, values, digests or hashes(inputs), strict=True
+        )
     ]
 
 
@@ -129,7 +134,12 @@ def refusal(
 def hashes(inputs: Matrix) -> list[str]:
     """First 16 hex digits of the SHA-256 over each row as little-endian float64."""
     lines = np.ascontiguousarray(inputs, dtype="<f8")
-    return [sha256(line.tobytes()).hexdigest()[:16] for line in lines]
+    return [digest(line.tobytes()) for line in lines]
+
+
+def digest(content: bytes) -> str:
+    """First 16 hex digits of the SHA-256."""
+    return sha256(content).hexdigest()[:16]
 
 
 def iso(moment: datetime) -> str:

@@ -1,28 +1,27 @@
-"""What every service does with its model: verify, load, warm up, answer.
+"""What every service does with its model: verify, load, warm up, bound its threads.
 
-Knows no HTTP and no BentoML; a service module adds those. Nothing here is specific to one product.
+Knows no HTTP and no BentoML (``serving`` adds those) and no contract: what is asked and answered is
+in the ``answers`` module of each. Nothing here is specific to one product.
 """
 
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models import registry
-from models.contracts.api import Prediction, PredictResponse, RiskLevel
-from models.contracts.learner import Matrix, Predictor
+from models.contracts.api import RiskLevel
 from models.contracts.product import ModelProduct
 from models.contracts.results import Candidate
 
 PUBLIC_KEY = "ASSAY_PUBLIC_KEY"
 READY = "ASSAY_READY"
+THREADS = "ASSAY_THREADS"
+_MOST_THREADS = 4
 
 #: Subfolder of a stored model that holds the sealed artifact, apart from BentoML's own files.
 ARTIFACT = "artifact"
@@ -38,7 +37,7 @@ class Runtime:
 
     product: ModelProduct
     candidate: Candidate
-    predictor: Predictor
+    predictor: Any
     version: str
 
     def health(self) -> dict[str, str]:
@@ -60,32 +59,8 @@ class Runtime:
         """Positions of the rows whose tenant the model was not trained for."""
         return [position for position, row in enumerate(rows) if row.tenant not in self.tenants]
 
-    def answer(self, inputs: Matrix) -> PredictResponse:
-        """Predict rows of known tenants.
 
-        Args:
-            inputs: Shape (n, d) in the product's column order; NaN for null.
-
-        Returns:
-            One prediction per row, in order.
-
-        Raises:
-            ArithmeticError: The model gave something else than probabilities: a fault of ours,
-                which must not look like one of the request.
-        """
-        scores = self.predictor.predict(inputs).tolist()
-        if not all(0.0 <= score <= 1.0 for score in scores):
-            raise ArithmeticError(f"{self.version} gave {scores}, not probabilities")
-        return PredictResponse(predictions=[self._prediction(score) for score in scores])
-
-    def _prediction(self, probability: float) -> Prediction:
-        return Prediction(
-            prediction_id=str(uuid.uuid4()),
-            probability=probability,
-            risk_level=risk_level(probability, self.candidate.threshold),
-            confidence=max(probability, 1.0 - probability),
-            model_version=self.version,
-        )
+WarmUp = Callable[[Runtime], object]
 
 
 def risk_level(probability: float, threshold: float) -> RiskLevel:
@@ -114,16 +89,17 @@ def verify(product: ModelProduct, folder: Path) -> Candidate:
         raise StartError(str(error)) from error
 
 
-def load(product: ModelProduct, folder: Path, version: str) -> Runtime:
-    """Verify an artifact, load it and predict once so that the first request is not slow.
+def load(product: ModelProduct, folder: Path, version: str, warm_up: WarmUp) -> Runtime:
+    """Verify an artifact, load it and ask it once so that the first request is not slow.
 
     Args:
         product: See `verify`.
         folder: See `verify`.
         version: Release version to answer with.
+        warm_up: Asks the model something; its answer is thrown away.
 
     Raises:
-        StartError: See `verify`; or the learner refuses the files.
+        StartError: See `verify`; or the learner refuses the files, or ``warm_up`` the model.
     """
     from models.core import artifact
 
@@ -131,8 +107,9 @@ def load(product: ModelProduct, folder: Path, version: str) -> Runtime:
         candidate, predictor = artifact.load(folder, public_key(), registry.load_learner(product))
     except artifact.ArtifactError as error:
         raise StartError(str(error)) from error
-    predictor.predict(np.zeros((1, len(product.data.columns))))
-    return Runtime(product, _fitting(product, candidate), predictor, version)
+    runtime = Runtime(product, _fitting(product, candidate), predictor, version)
+    warm_up(runtime)
+    return runtime
 
 
 def _fitting(product: ModelProduct, candidate: Candidate) -> Candidate:
@@ -144,6 +121,25 @@ def _fitting(product: ModelProduct, candidate: Candidate) -> Candidate:
             "fit and release it again"
         )
     return candidate
+
+
+def bound_threads() -> None:
+    """Let the model compute on as many threads as ``ASSAY_THREADS`` says, by default few.
+
+    To be called before the model's libraries are imported: torch and ONNX sessions read the
+    variable, what is loaded already is told. Many threads on one small prediction cost more than
+    they bring, and take the cores from whatever else runs on the machine.
+
+    Raises:
+        StartError: The variable holds no whole number above 0.
+    """
+    from threadpoolctl import threadpool_limits
+
+    text = os.environ.get(THREADS, "") or str(min(len(os.sched_getaffinity(0)), _MOST_THREADS))
+    if not text.isdecimal() or int(text) == 0:
+        raise StartError(f"{THREADS} is {text!r}; give the threads of one prediction, at least 1")
+    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = text
+    threadpool_limits(int(text))
 
 
 def public_key() -> Path:

@@ -19,7 +19,7 @@ from bentos.metrics import Metrics
 from bentos.records import Asked, Body, Moment
 from bentos.runtime import StartError
 from bentos.spool import Entry, Spool, SpoolError, prove
-from models.contracts.api import OutcomeReport, Prediction
+from models.contracts.api import Answer, OutcomeReport
 from models.contracts.learner import Matrix
 from models.contracts.product import ModelProduct
 from models.contracts.traffic import RecordKind
@@ -60,23 +60,30 @@ class TrafficLog:
         return "on" if self._spool else "off"
 
     def answered(
-        self, asked: Asked, rows: Sequence[Any], inputs: Matrix, answers: Sequence[Prediction]
+        self,
+        asked: Asked,
+        rows: Sequence[Any],
+        inputs: Matrix,
+        answers: Sequence[Answer],
+        digests: Sequence[str] | None = None,
     ) -> None:
         """Log one record per row; the answer may go out when this returns.
 
         Args:
             asked: The request.
             rows: n validated rows.
-            inputs: Shape (n, d), what the model was given.
+            inputs: Shape (n, d), the product's columns.
             answers: n predictions.
+            digests: See ``records.predictions``.
 
         Raises:
             SpoolError: Nothing was logged; the answer must not go out.
         """
         if self._spool:
             bodies = records.predictions(
-                self._product, asked, _now(asked), rows=rows, inputs=inputs, answers=answers
-            )
+                self._product, asked, _now(asked),
+                rows=rows, inputs=inputs, answers=answers, digests=digests,
+            )  # fmt: skip
             if asked.purpose == "golden":
                 entries: list[Entry] = [("prediction", body) for body in bodies]
                 self._spool.append(entries, self._spool.max_bytes + GOLDEN_BYTES)

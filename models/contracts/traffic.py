@@ -29,7 +29,8 @@ class PredictionRecord(Frozen):
         answered_at: The service's clock (UTC).
         inputs: Values in the product's column order, None for null; None as a whole when the
             product logs hashes only.
-        inputs_hash: First 16 hex digits of the SHA-256 over the inputs as little-endian float64.
+        inputs_hash: First 16 hex digits of the SHA-256 over the inputs as little-endian float64; of
+            a text, over its UTF-8.
         latency_ms: From the first byte of the request to the answer, for the whole request.
         rows: Rows in the request.
     """

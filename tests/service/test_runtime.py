@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bentos import runtime
+from bentos.row_scores import answers
 from models.contracts.api import request_model, to_matrix
 from models.risk.sync_conflict.product import PRODUCT
 from stores import bento_store
@@ -31,27 +32,27 @@ def test_risk_levels_follow_the_decision_threshold():
 
 
 def test_a_loaded_model_answers_as_its_predictor(first: Built, key: Path):
-    loaded = runtime.load(PRODUCT, first.folder, "v1")
+    loaded = runtime.load(PRODUCT, first.folder, "v1", answers.warm_up)
     rows = request_model(PRODUCT).model_validate({"rows": list(first.golden.rows)}).rows
-    answers = loaded.answer(to_matrix(PRODUCT, rows)).predictions
-    assert [a.probability for a in answers] == list(first.golden.expected)
-    assert [a.confidence for a in answers] == [max(p, 1 - p) for p in first.golden.expected]
-    assert {a.model_version for a in answers} == {"v1"}
-    assert len({UUID(a.prediction_id) for a in answers}) == len(rows)
-    assert {a.risk_level for a in answers} == {"low", "medium", "high"}
+    told = answers.answer(loaded, to_matrix(PRODUCT, rows)).predictions
+    assert [a.probability for a in told] == list(first.golden.expected)
+    assert [a.confidence for a in told] == [max(p, 1 - p) for p in first.golden.expected]
+    assert {a.model_version for a in told} == {"v1"}
+    assert len({UUID(a.prediction_id) for a in told}) == len(rows)
+    assert {a.risk_level for a in told} == {"low", "medium", "high"}
 
 
 def test_a_model_that_gives_no_probability_is_our_fault_not_the_request_s(first: Built, key: Path):
-    loaded = runtime.load(PRODUCT, first.folder, "v1")
+    loaded = runtime.load(PRODUCT, first.folder, "v1", answers.warm_up)
     rows = request_model(PRODUCT).model_validate({"rows": list(first.golden.rows[:2])}).rows
     for bad in (np.nan, 1.5, -0.1, np.inf):
         broken = types.SimpleNamespace(predict=lambda _, bad=bad: np.array([0.5, bad]))
         with pytest.raises(ArithmeticError, match="not probabilities"):
-            replace(loaded, predictor=broken).answer(to_matrix(PRODUCT, rows))
+            answers.answer(replace(loaded, predictor=broken), to_matrix(PRODUCT, rows))
 
 
 def test_unknown_tenants_are_named_by_position(first: Built, key: Path):
-    loaded = runtime.load(PRODUCT, first.folder, "v1")
+    loaded = runtime.load(PRODUCT, first.folder, "v1", answers.warm_up)
     rows = [dict(row) for row in first.golden.rows[:4]]
     rows[1]["tenant"] = rows[3]["tenant"] = "initech"
     parsed = request_model(PRODUCT).model_validate({"rows": rows}).rows
@@ -61,7 +62,7 @@ def test_unknown_tenants_are_named_by_position(first: Built, key: Path):
 @pytest.mark.parametrize("value", ["", "/nowhere/key.pem"])
 def test_no_key_no_service(first: Built, monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv(runtime.PUBLIC_KEY, value)
-    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1")):
+    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1", answers.warm_up)):
         with pytest.raises(runtime.StartError, match=r"ASSAY_PUBLIC_KEY is .* set it to"):
             attempt(PRODUCT, first.folder)
 
@@ -70,7 +71,7 @@ def test_a_changed_byte_is_refused(first: Built, key: Path, tmp_path: Path):
     copied = shutil.copytree(first.folder, tmp_path / "copy")
     tampered = copied / "model.json"
     tampered.write_bytes(tampered.read_bytes().replace(b"0", b"1", 1))
-    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1")):
+    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1", answers.warm_up)):
         with pytest.raises(runtime.StartError, match="signature refused"):
             attempt(PRODUCT, copied)
 

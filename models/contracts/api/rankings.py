@@ -1,0 +1,127 @@
+"""What a ``ranked_items`` service is asked and what it answers.
+
+Types and the conversion from a row to a query: no framework, no model, no files. Ids the catalogue
+does not have are ignored wherever they appear: a client's list is often newer than a model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from models.contracts.api.common import ROW_FIELDS, STRICT, request_of
+from models.contracts.base import Frozen
+from models.contracts.learner import Query
+from models.contracts.product import TENANT, USER, ModelProduct
+
+MAX_K = 100
+#: Longest history, and longest list of items to leave out.
+MAX_ITEMS = 500
+#: Longest list of items to choose from.
+MAX_ONLY = 10_000
+MAX_CATEGORIES = 50
+
+_ID = Annotated[str, Field(min_length=1, max_length=200)]
+_Items = Annotated[list[_ID], Field(max_length=MAX_ITEMS)]
+_ROW: dict[str, Any] = {
+    TENANT: ROW_FIELDS[TENANT],
+    USER: (
+        _ID | None,
+        Field(default=None, description="Whom to recommend to; absent or unknown: by the history"),
+    ),
+    "k": (int, Field(default=10, ge=1, le=MAX_K, description="How many items")),
+    "history": (
+        _Items,
+        Field(default=[], description="What the user took since the model was fitted, newest last"),
+    ),
+    "exclude": (_Items, Field(default=[], description="What must not be recommended")),
+    "only": (
+        Annotated[list[_ID], Field(min_length=1, max_length=MAX_ONLY)] | None,
+        Field(default=None, description="When given: nothing else is recommended"),
+    ),
+    "categories": (
+        Annotated[list[_ID], Field(min_length=1, max_length=MAX_CATEGORIES)] | None,
+        Field(default=None, description="When given: only items of any of these categories"),
+    ),
+    "seen": (
+        bool,
+        Field(default=False, description="Whether what the user knows may be recommended again"),
+    ),
+    "algorithm": (
+        _ID | None,
+        Field(default=None, description="Member of the model to ask; absent: its first"),
+    ),
+    **ROW_FIELDS,
+}
+_EXAMPLE = {TENANT: "example-tenant", USER: "example-user", "k": 5}
+
+
+class RankedItem(Frozen):
+    """One recommended item; its score is comparable within one answer only."""
+
+    item: str
+    score: float
+
+
+class RankingPrediction(Frozen):
+    """One answered ranking.
+
+    Attributes:
+        prediction_id: UUID to quote when the outcome becomes known.
+        items: At most k, best first; fewer where no more may be recommended.
+        algorithm: Who ranked: the member asked, or the fallback for a user nobody knows.
+        known: Whether the model was fitted on this user.
+        probability: Estimated probability that the user takes one of the items: the logged score.
+        model_version: Release that answered.
+    """
+
+    prediction_id: str
+    items: list[RankedItem]
+    algorithm: str
+    known: bool
+    probability: float = Field(ge=0, le=1)
+    model_version: str
+
+
+class PredictResponse(Frozen, title="PredictResponse"):
+    """One ranking per row of the request, in its order."""
+
+    predictions: list[RankingPrediction]
+
+
+def row_model(product: ModelProduct) -> type[BaseModel]:
+    """The type of one request row: whom to recommend what, and what the log may be told."""
+    made: type[BaseModel] = create_model(
+        f"{product.name.title().replace('_', '')}Row",
+        __config__=STRICT | ConfigDict(json_schema_extra={"example": _EXAMPLE}),
+        __doc__=f"{product.title}: one ranking.",
+        **_ROW,
+    )
+    return made
+
+
+def request_model(product: ModelProduct) -> type[BaseModel]:
+    """The body of ``POST /predict``."""
+    return request_of(product, row_model(product))
+
+
+def to_query(row: Any, of_categories: frozenset[str] | None = None) -> Query:
+    """A validated row as the recommender's question.
+
+    Args:
+        row: See `row_model`.
+        of_categories: Items of the row's categories; None where it names none.
+    """
+    only = None if row.only is None else frozenset(row.only)
+    if of_categories is not None:
+        only = of_categories if only is None else only & of_categories
+    return Query(
+        user=row.user,
+        k=row.k,
+        history=tuple(row.history),
+        exclude=frozenset(row.exclude),
+        only=only,
+        seen=row.seen,
+        algorithm=row.algorithm,
+    )
