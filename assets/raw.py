@@ -10,7 +10,15 @@ from typing import Any
 import dagster as dg
 
 from assets.code_version import code_version
-from assets.sources import merges, merges_generator
+from assets.sources import (
+    comments,
+    comments_generator,
+    comments_mirror,
+    films,
+    films_generator,
+    merges,
+    merges_generator,
+)
 from assets.stages.common import table
 from stores.files import write_atomic
 from stores.home import Home
@@ -26,6 +34,33 @@ SOURCES = (
         schema=merges.schema,
         convert=merges.from_mirror,
         generate=merges_generator.generate,
+    ),
+    Source(
+        name="comments",
+        description=comments.__doc__ or "",
+        owner="team:trust",
+        files=tuple(PinnedFile(*file) for file in comments_mirror.MIRROR_FILES),
+        schema=comments.schema,
+        convert=comments_mirror.from_mirror,
+        generate=comments_generator.generate,
+    ),
+    Source(
+        name="film_ratings",
+        description=films.__doc__ or "",
+        owner="team:discovery",
+        files=(PinnedFile(films.RATINGS_FILE, films.RATINGS_SHA256),),
+        schema=films.ratings_schema,
+        convert=films.ratings,
+        generate=films_generator.ratings,
+    ),
+    Source(
+        name="film_items",
+        description=films.CATALOGUE,
+        owner="team:discovery",
+        files=(PinnedFile(films.ITEMS_FILE, films.ITEMS_SHA256),),
+        schema=films.items_schema,
+        convert=films.items,
+        generate=films_generator.items,
     ),
 )
 

@@ -1,16 +1,16 @@
 {#
-  `counter` is the number of `events` with the same key whose outcome was first known strictly
-  before the row's event_time. Counted a second way (rows and outcomes on one timeline, a row before
-  the outcomes of its own moment), so that a mistake in `known_totals` shows.
+  `counter` is the number of `events` with the same key whose outcome was first known (column
+  `known`) strictly before the row's event_time. Counted a second way (rows and outcomes on one
+  timeline, a row before the outcomes of its own moment), so that a mistake in `known_totals` shows.
 #}
-{% test counts_only_the_past(model, counter, events, by) %}
+{% test counts_only_the_past(model, counter, events, by, known='first_known_at') %}
     with timeline as (
         select
             {{ by | join(', ') }}, event_id, event_time as moment, 0 as is_outcome
         from {{ events }}
         union all
         select
-            {{ by | join(', ') }}, event_id, first_known_at, 1
+            {{ by | join(', ') }}, event_id, {{ known }}, 1
         from {{ events }}
     ),
 

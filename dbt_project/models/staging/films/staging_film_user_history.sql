@@ -1,0 +1,7 @@
+-- The person's earlier ratings, as known before each rating.
+{{ known_totals(
+    questions=ref('staging_film_ratings'),
+    answers=ref('staging_film_ratings'),
+    by=['tenant', 'user_id'],
+    measures=['interactions', 'hundredths'],
+) }}
