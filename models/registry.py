@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.contracts.product import ModelProduct
 
@@ -68,7 +68,7 @@ def get(key: str) -> ModelProduct:
     raise ProductError(f"no product {key!r}; there are: {', '.join(p.key for p in products())}")
 
 
-def load_learner(product: ModelProduct) -> Learner:
+def load_learner(product: ModelProduct) -> Learner[Any, Any]:
     """Import and instantiate the product's learner (heavy: call it inside a stage).
 
     Raises:
@@ -79,5 +79,5 @@ def load_learner(product: ModelProduct) -> Learner:
     make = getattr(module, attribute, None)
     if make is None:
         raise ProductError(f"{product.key}: {product.learner} does not exist")
-    learner: Learner = make()
+    learner: Learner[Any, Any] = make()
     return learner

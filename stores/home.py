@@ -1,8 +1,8 @@
 """The one folder everything is kept in, and what lies where. No content, only paths.
 
 ``<home>/`` raw, inbox, quarantine, warehouse.duckdb, features, datasets, candidates, evaluations,
-latest, ledger, keys, bentos, services, mlflow.db, dagster; of the way back: spool, raw/predictions,
-raw/outcomes, raw/refusals, traffic, monitoring, alerts, status.
+checkpoints, latest, ledger, keys, bentos, services, mlflow.db, dagster; of the way back: spool,
+raw/predictions, raw/outcomes, raw/refusals, traffic, monitoring, alerts, status.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ class Home:
     def candidate_set(self, product: ModelProduct, set_id: str) -> Path:
         """File that lists the candidates fitted together."""
         return self.root / "candidates" / product.slug / f"set-{set_id}.json"
+
+    def checkpoints(self, product: ModelProduct) -> Path:
+        """Folder of fits under way; gone when every trial is sealed."""
+        return self.root / "checkpoints" / product.slug
 
     def evaluation(self, product: ModelProduct, evaluation_id: str) -> Path:
         """Folder of one evaluation."""

@@ -102,6 +102,9 @@ class Tracking:
             for step, value in enumerate(folds):
                 self.client.log_metric(run_id, f"cv_{metric}", value, step=step)
             self.client.log_metric(run_id, f"cv_{metric}_mean", sum(folds) / len(folds))
+        for metric, curve in candidate.curves.items():
+            for step, value in enumerate(curve):
+                self.client.log_metric(run_id, metric, value, step=step)
         self.client.log_metric(run_id, "fit_seconds", candidate.fit_seconds)
         self.client.log_artifacts(run_id, str(folder), "model")
         self.client.set_terminated(run_id)

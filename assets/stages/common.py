@@ -98,6 +98,11 @@ def learner_module(product: ModelProduct) -> str:
     return product.learner.partition(":")[0]
 
 
+def kind_module(product: ModelProduct) -> str:
+    """Module of the product's kind (it is imported by name, which no code version can follow)."""
+    return f"models.kinds.{product.contract}"
+
+
 def slice_columns(frame: pd.DataFrame) -> list[str]:
     """Columns that mark a slice of the evaluation."""
     return [str(column) for column in frame if str(column).startswith(SLICE_PREFIX)]

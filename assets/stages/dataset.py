@@ -1,17 +1,25 @@
 """Freezes the features into a snapshot that can be named, compared and judged on.
 
-Every check is pure (``models.core.checks``). When one fails nothing is written and nothing is
-yielded: a bad snapshot never becomes somebody's latest.
+Every check is pure; which there are, the product's kind says (``models.kinds``). When one fails
+nothing is written and nothing is yielded: a bad snapshot never becomes somebody's latest.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
-from assets.dbt import passed
-from assets.stages.common import report_check, slice_columns, stage_asset, stage_key, table
+from assets.dbt import Passed, passed
+from assets.stages.common import (
+    kind_module,
+    report_check,
+    slice_columns,
+    stage_asset,
+    stage_key,
+    table,
+)
+from assets.stages.snapshots import GAP, HOLDOUT, TRAIN, table_file
 from models.contracts.product import (
     EVENT_TIME,
     JUDGED,
@@ -21,7 +29,7 @@ from models.contracts.product import (
     ModelProduct,
 )
 from models.contracts.results import CheckResult, Snapshot
-from models.core.checks import CHECKS
+from models.kinds import kind_of
 from stores.files import settle, sha256, unnamed_folder, write_atomic
 from stores.home import Home, MissingError
 from stores.origin import Origin
@@ -30,10 +38,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.core.splits import Split
-
-
-#: Checked here because it needs the product's folds.
-FOLDS = {"fold_balance": "Has every fold its share of positives?"}
 
 
 class Taken(NamedTuple):
@@ -49,43 +53,53 @@ def take_snapshot(product: ModelProduct, home: Home, source: str) -> Taken:
     Raises:
         MissingError: The table on disk is not the one whose dbt tests passed.
     """
-    from models.core.checks import check_dataset
-    from models.core.splits import fold_balance, folds, split
+    from models.core.splits import split
 
     frame, definition = _read_features(product, home)
+    more = _read_more(product, home)
     before, rows_before = _previous(product, home)
     parts = split(frame, product.data.split)
-    checks = check_dataset(
+    checks = kind_of(product.contract).check(
         product.data,
         frame,
         parts,
         rows_before,
+        more=more,
         same_definition=before is None or before.definition == definition,
     )
-    if len(checks) == len(CHECKS):
-        labels = frame[LABEL].to_numpy(float)[parts.train]
-        spec = product.data.folds
-        checks = (*checks, fold_balance(labels, folds(labels, spec), spec))
     if not all(check.passed for check in checks):
         return Taken(checks, None)
-    snapshot = _freeze(product, home, frame, parts, {"source": source, "definition": definition})
+    origin = {"source": source, "definition": definition}
+    snapshot = _freeze(product, home, frame, parts, more=more, origin=origin)
     home.set_latest(product, "dataset", snapshot.snapshot_id)
     return Taken(checks, snapshot)
 
 
 def _read_features(product: ModelProduct, home: Home) -> "tuple[pd.DataFrame, str]":
-    """The feature table and the digest of what defines it."""
+    """The feature table and the digest of what defines it and the tables beside it."""
+    keys = (product.data.features, *product.data.tables)
+    text = "".join(_passed(home, key).definition for key in keys) + product.data.model_dump_json()
+    definition = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _read(home, product.data.features), definition
+
+
+def _read_more(product: ModelProduct, home: Home) -> "dict[str, pd.DataFrame]":
+    return {key: _read(home, key) for key in product.data.tables}
+
+
+def _read(home: Home, key: str) -> "pd.DataFrame":
     import pandas as pd
 
-    path = home.table(product.data.features)
-    record = passed(home, product.data.features)
+    return pd.read_parquet(home.table(key))
+
+
+def _passed(home: Home, key: str) -> Passed:
+    path, record = home.table(key), passed(home, key)
     if record is None or not path.exists() or sha256(path) != record.sha256:
         raise MissingError(
-            f"{product.data.features}: the table on disk is not the one its dbt tests passed; "
-            f"materialise {product.data.features} again"
+            f"{key}: the table on disk is not the one its dbt tests passed; materialise {key} again"
         )
-    text = record.definition + product.data.model_dump_json()
-    return pd.read_parquet(path), hashlib.sha256(text.encode()).hexdigest()[:16]
+    return record
 
 
 def _previous(product: ModelProduct, home: Home) -> "tuple[Snapshot | None, pd.DataFrame | None]":
@@ -97,7 +111,8 @@ def _previous(product: ModelProduct, home: Home) -> "tuple[Snapshot | None, pd.D
         return None, None
     folder = home.dataset(product, identity)
     snapshot = Snapshot.model_validate_json((folder / "manifest.json").read_text())
-    return snapshot, pd.concat([pd.read_parquet(folder / name) for name in snapshot.files])
+    rows = [pd.read_parquet(folder / f"{name}.parquet") for name in (TRAIN, GAP, HOLDOUT)]
+    return snapshot, pd.concat(rows)
 
 
 def _freeze(
@@ -105,15 +120,21 @@ def _freeze(
     home: Home,
     frame: "pd.DataFrame",
     parts: "Split",
+    *,
+    more: "Mapping[str, pd.DataFrame]",
     origin: dict[str, str],
 ) -> Snapshot:
-    groups = {"train": parts.train, "gap": parts.gap, "holdout": parts.holdout}
-    digest = hashlib.sha256(sha256(home.table(product.data.features)).encode())
+    groups = {TRAIN: parts.train, GAP: parts.gap, HOLDOUT: parts.holdout}
+    digest = hashlib.sha256()
+    for key in (product.data.features, *product.data.tables):
+        digest.update(sha256(home.table(key)).encode())
     digest.update(product.data.model_dump_json().encode())
     judged = frame.iloc[parts.holdout][JUDGED]
     with unnamed_folder(home.dataset(product, "-").parent) as aside:
         for name, chosen in groups.items():
             frame.iloc[chosen].reset_index(drop=True).to_parquet(aside / f"{name}.parquet")
+        for key, rows in more.items():
+            rows.to_parquet(aside / table_file(key))
         snapshot = Snapshot(
             product=product.key,
             snapshot_id=digest.hexdigest()[:16],
@@ -130,7 +151,7 @@ def _freeze(
             tenants=tuple(sorted(frame[TENANT].unique())),
             columns=product.data.names,
             **origin,
-            files={f"{name}.parquet": sha256(aside / f"{name}.parquet") for name in groups},
+            files={file.name: sha256(file) for file in sorted(aside.glob("*.parquet"))},
         )
         (aside / "manifest.json").write_text(snapshot.model_dump_json(indent=1))
         settle(aside, home.dataset(product, snapshot.snapshot_id))
@@ -147,11 +168,13 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
     @stage_asset(
         product,
         "dataset",
-        after=dg.AssetKey(product.data.features.split("/")),
-        modules=(__name__,),
+        after=[
+            dg.AssetKey(key.split("/")) for key in (product.data.features, *product.data.tables)
+        ],
+        modules=(__name__, kind_module(product)),
         salt=product.data.model_dump_json(),
         kinds={"parquet"},
-        checks={**CHECKS, **FOLDS},
+        checks=kind_of(product.contract).checks,
     )
     def dataset(
         context: dg.AssetExecutionContext,

@@ -1,13 +1,15 @@
-"""Judges every candidate and the serving champion on the same holdout rows.
+"""Judges every candidate and the serving champion on the same holdout units.
 
-The challenger was picked by cross-validation before the holdout is read. Metrics, intervals and
-slices are ``models.core.evaluation``'s; the pages are ``stores.reports``'s.
+The challenger was picked by validation before the holdout is read. What a unit is and what is
+measured on it, the product's kind says (``models.kinds``); intervals and slices are
+``models.core.evaluation``'s; the pages are ``stores.reports``'s.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
@@ -15,6 +17,7 @@ import dagster as dg
 from assets.code_version import code_version
 from assets.stages.candidates import load_candidate
 from assets.stages.common import (
+    kind_module,
     learner_module,
     picture,
     slice_columns,
@@ -24,12 +27,11 @@ from assets.stages.common import (
 )
 from assets.stages.comparisons import folds_table, tenants_table
 from assets.stages.pages import write_pages
-from models.contracts.api import GoldenSet, to_rows
+from assets.stages.snapshots import load_model, read_snapshot, read_tables
 from models.contracts.monitoring import ReferenceProfile
-from models.contracts.product import EVENT_ID, EVENT_TIME, JUDGED, LABEL, TENANT, ModelProduct
-from models.contracts.results import Candidate, CandidateSet, Evaluation, Scorecard, Snapshot
-from models.core.signing import ensure_keypair
-from models.registry import load_learner
+from models.contracts.product import LABEL, TENANT, ModelProduct
+from models.contracts.results import Candidate, CandidateSet, Evaluation, Scorecard
+from models.kinds import kind_of
 from stores.files import settle, unnamed_folder
 from stores.home import Home
 from stores.ledger import Ledger
@@ -38,27 +40,37 @@ from stores.tracking import Tracking
 if TYPE_CHECKING:
     import pandas as pd
 
-    from models.contracts.learner import Matrix, Predictor, Vector
+    from models.contracts.learner import Vector
+    from models.kinds import Model, Tables, Watched
 
-#: What the judged rows looked like, beside ``evaluation.json``: monitoring compares traffic to it.
-PROFILE = "profile.json"
 GOLDEN_ROWS = 32
 LATENCY_CALLS = 400
+#: A slow model is asked less often: its latency must not cost minutes.
+LATENCY_SECONDS = 10.0
+SCORES, WATCHED = "scores.parquet", "watched.parquet"
+TIME, INPUT = "time", "input:"
 
 
 class Judged(NamedTuple):
-    """One model on the holdout."""
+    """One model on the holdout, with its answers per unit."""
 
-    candidate: Candidate
-    predictor: "Predictor"
-    scores: "Vector"
+    model: "Model"
+    answers: "dict[str, Vector]"
     card: Scorecard
+
+
+class Holdout(NamedTuple):
+    """What every model is judged on."""
+
+    product: ModelProduct
+    tables: "Tables"
+    units: "pd.DataFrame"
 
 
 def evaluate(
     product: ModelProduct, home: Home, tracking: Tracking, say: Callable[[str], object]
 ) -> Evaluation:
-    """Score the newest candidates and the champion, and keep everything the gate will need."""
+    """Answer with the newest candidates and the champion, keep everything the gate will need."""
     from models.core.evaluation import pick_challenger
 
     listed = CandidateSet.model_validate_json(
@@ -69,12 +81,14 @@ def evaluate(
     manifests = [load_candidate(product, home, c) for c in listed.candidates]
     challenger = pick_challenger(manifests, product.gate.metric).candidate_id
     ids = list(dict.fromkeys([*listed.candidates, *([champion] if champion else [])]))
-    rows = judged_rows(product, home, listed.snapshot_id)
-    judged = {c: judge(product, home, c, rows) for c in ids}
-    for one in judged.values():
+    tables = read_tables(product, home, listed.snapshot_id)
+    holdout = Holdout(product, tables, kind_of(product.contract).units(product, tables))
+    judged = {}
+    for candidate_id in ids:
+        judged[candidate_id] = one = judge(holdout, home, candidate_id)
         found = one.card.metrics["overall"][product.gate.metric]
-        say(f"{one.candidate.trial}: {product.gate.metric} {found.value:.4f} "
-            f"[{found.low:.4f}, {found.high:.4f}]")  # fmt: skip
+        say(f"{one.card.trial}: {product.gate.metric} {found.value:.4f} "
+            f"[{found.low:.4f}, {found.high:.4f}], {one.card.latency_p95_ms:.1f} ms")  # fmt: skip
     evaluation = Evaluation(
         product=product.key,
         evaluation_id=_identity(product, listed.snapshot_id, ids, champion),
@@ -83,135 +97,164 @@ def evaluate(
         champion=champion,
         scorecards={c: one.card for c, one in judged.items()},
     )
-    _keep(product, home, evaluation, rows, judged)
+    _keep(holdout, home, evaluation, judged)
     _track(home, product, tracking, listed, evaluation)
     home.set_latest(product, "evaluation", evaluation.evaluation_id)
     return evaluation
 
 
-def judged_rows(product: ModelProduct, home: Home, snapshot_id: str) -> "pd.DataFrame":
-    """The holdout rows that may judge a model, in time order."""
-    import pandas as pd
-
-    frame = pd.read_parquet(home.dataset(product, snapshot_id) / "holdout.parquet")
-    return frame[frame[JUDGED]].reset_index(drop=True)
-
-
-def judge(product: ModelProduct, home: Home, candidate_id: str, rows: "pd.DataFrame") -> Judged:
+def judge(holdout: Holdout, home: Home, candidate_id: str) -> Judged:
     """Load one verified model and measure it."""
-    from models.core.artifact import load
-    from models.core.evaluation import Holdout, scorecard
-    from models.core.frames import labels, matrix
+    from models.core.evaluation import scorecard
 
+    product, tables, units = holdout
+    kind = kind_of(product.contract)
+    model = load_model(product, home, candidate_id)
+    answers = kind.answer(product, model, units, tables)
     folder = home.candidate(product, candidate_id)
-    _, public_key = ensure_keypair(home.keys)
-    candidate, predictor = load(folder, public_key, load_learner(product))
-    inputs = matrix(rows, candidate.columns)
-    scores = predictor.predict(inputs)
-    slices = {c: rows[c].to_numpy(bool) for c in slice_columns(rows)}
     card = scorecard(
         candidate_id,
-        candidate.trial,
-        scores,
-        Holdout(labels(rows), rows[TENANT].to_numpy(str), slices),
-        candidate.threshold,
-        latency_ms=_latency(predictor, inputs),
+        model.candidate.trial,
+        kind.paired(product, units, (model.candidate, answers), None),
+        units[TENANT].to_numpy(str),
+        {c: units[c].to_numpy(bool) for c in slice_columns(units)},
+        names=kind.metrics,
+        latency_ms=_latency(holdout, model),
         size_bytes=sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
-        importance=dict(predictor.importance()),
+        importance=dict(model.predictor.importance()),
+        measures=kind.examine(product, model, units, tables),
         alpha=product.gate.alpha,
     )
-    return Judged(candidate, predictor, scores, card)
+    return Judged(model, answers, card)
 
 
-def _latency(predictor: "Predictor", inputs: "Matrix") -> tuple[float, float]:
-    """Median and p95 of single-row predictions in milliseconds of CPU time, all threads.
+def _latency(holdout: Holdout, model: "Model") -> tuple[float, float]:
+    """Median and p95 of single answers in milliseconds of CPU time, all threads.
 
     Not wall time: a gate must not depend on what else ran on this machine. Roll-outs and the
     latency benchmark measure wall time on the service.
     """
     import numpy as np
 
-    taken = []
+    product, _, units = holdout
+    ask, taken = kind_of(product.contract).ask, list[float]()
+    until = time.monotonic() + LATENCY_SECONDS
     for number in range(LATENCY_CALLS):
-        row = inputs[number % len(inputs)][None, :]
         begun = time.process_time_ns()
-        predictor.predict(row)
+        ask(product, model, units, number % len(units))
         taken.append((time.process_time_ns() - begun) / 1e6)
+        if time.monotonic() > until:
+            break
     p50, p95 = np.quantile(taken, (0.5, 0.95))
     return float(p50), float(p95)
 
 
 def _identity(product: ModelProduct, snapshot_id: str, ids: list[str], champion: str | None) -> str:
-    text = json.dumps([snapshot_id, ids, champion, code_version(__name__), product.gate.metric])
+    code = code_version(__name__, kind_module(product))
+    text = json.dumps([snapshot_id, ids, champion, code, product.gate.metric])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _keep(
-    product: ModelProduct,
-    home: Home,
-    evaluation: Evaluation,
-    rows: "pd.DataFrame",
-    judged: dict[str, Judged],
+    holdout: Holdout, home: Home, evaluation: Evaluation, judged: Mapping[str, Judged]
 ) -> None:
-    """Write scores, golden requests, profile and reports in one step under the evaluation's id."""
-    import numpy as np
+    """Write answers, golden requests, profiles and reports in one step under the evaluation's id.
 
-    from models.core.frames import labels
-    from models.core.slices import enough_rows
-
-    columns = [EVENT_ID, TENANT, LABEL, *slice_columns(rows)]
-    kept = rows[columns].assign(**{c: one.scores for c, one in judged.items()})
-    challenger = judged[evaluation.challenger]
+    Golden requests and a profile for everything that may be released: challenger and its forms.
+    """
+    product, tables, units = holdout
+    kind = kind_of(product.contract)
+    watched = {c: kind.watched(product, units, o.answers, tables) for c, o in judged.items()}
     with unnamed_folder(home.evaluation(product, "-").parent) as aside:
-        kept.to_parquet(aside / "scores.parquet")
+        answers = {f"{c}:{n}": v for c, o in judged.items() for n, v in o.answers.items()}
+        units.assign(**answers).to_parquet(aside / SCORES)
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
-        (aside / "golden.json").write_text(golden(product, rows, challenger).model_dump_json())
-        # with fewer rows, or one score for all, the gate releases nothing
-        if enough_rows(labels(rows)) and np.ptp(challenger.scores) > 0:
-            profile = profile_of(product, evaluation, challenger.candidate, rows, challenger.scores)
-            (aside / PROFILE).write_text(profile.model_dump_json())
-        write_pages(product, home, evaluation, aside, (rows, challenger.predictor))
+        manifests = [one.model.candidate for one in judged.values()]
+        for candidate_id in releasable(evaluation, manifests):
+            one = judged[candidate_id]
+            golden = kind.golden(product, one.model, units, GOLDEN_ROWS)
+            candidate_file(aside, "golden", candidate_id).write_text(golden.model_dump_json())
+            profile = profile_of(product, evaluation, one.model.candidate, watched[candidate_id])
+            if profile:
+                candidate_file(aside, "profile", candidate_id).write_text(profile.model_dump_json())
+        challenger = judged[evaluation.challenger].model
+        write_pages(product, home, evaluation, aside, (challenger, units, tables))
         settle(aside, home.evaluation(product, evaluation.evaluation_id))
 
 
-def golden(product: ModelProduct, rows: "pd.DataFrame", one: Judged) -> GoldenSet:
-    """Requests spread over the holdout with the answers the model gave here."""
-    import numpy as np
+def candidate_file(folder: Path, what: str, candidate_id: str) -> Path:
+    """File of an evaluation's folder about one candidate: ``golden`` or ``profile``."""
+    return folder / f"{what}-{candidate_id}.json"
+
+
+def find_candidate_file(folder: Path, what: str, candidate_id: str) -> Path:
+    """The same for reading; an evaluation from before there were forms kept the challenger's."""
+    path = candidate_file(folder, what, candidate_id)
+    return path if path.exists() else folder / f"{what}.json"
+
+
+def releasable(evaluation: Evaluation, candidates: Sequence[Candidate]) -> list[str]:
+    """Ids of the challenger and its other forms."""
+    return [
+        one.candidate_id
+        for one in candidates
+        if one.candidate_id == evaluation.challenger
+        or (one.form and evaluation.challenger in one.after.values())
+    ]
+
+
+def _watched_frame(product: ModelProduct, watched: "Mapping[str, Watched]") -> "pd.DataFrame":
+    """Label, time, inputs and one score per model: what pages draw and traffic is compared with."""
+    import pandas as pd
+
+    first = next(iter(watched.values()))
+    inputs = {f"{INPUT}{n}": v for n, v in zip(product.data.names, first.inputs.T, strict=True)}
+    scores = {candidate_id: one.scores for candidate_id, one in watched.items()}
+    return pd.DataFrame({LABEL: first.labels, TIME: first.times, **inputs, **scores})
+
+
+def read_watched(product: ModelProduct, folder: Path, candidate_id: str) -> "Watched":
+    """One model's watched view, as an evaluation kept it."""
+    import pandas as pd
 
     from models.core.frames import matrix
+    from models.kinds import Watched
 
-    known = np.flatnonzero(rows[TENANT].isin(one.candidate.tenants))
-    chosen = known[np.linspace(0, len(known) - 1, min(GOLDEN_ROWS, len(known))).astype(int)]
-    inputs = matrix(rows.iloc[chosen], product.data.names)
-    tenants = rows[TENANT].iloc[chosen].tolist()
-    return GoldenSet(
-        rows=to_rows(product, inputs, tenants), expected=tuple(one.predictor.predict(inputs))
+    frame = pd.read_parquet(folder / WATCHED)
+    return Watched(
+        matrix(frame, [f"{INPUT}{name}" for name in product.data.names]),
+        frame[candidate_id].to_numpy(float),
+        frame[LABEL].to_numpy(float),
+        frame[TIME].to_numpy("datetime64[us]"),
     )
 
 
 def profile_of(
-    product: ModelProduct,
-    evaluation: Evaluation,
-    candidate: Candidate,
-    rows: "pd.DataFrame",
-    scores: "Vector",
-) -> ReferenceProfile:
-    """The reference profile of one judged model, from the rows it was judged on."""
-    from models.core.frames import labels, matrix
-    from models.core.profile import build_profile
-    from models.core.slices import OVERALL
+    product: ModelProduct, evaluation: Evaluation, candidate: Candidate, watched: "Watched"
+) -> ReferenceProfile | None:
+    """The reference profile of one judged model; None where it could be released by no gate.
 
-    names = product.data.names
+    With too few units of a class, or one score for all, no recalibration can be learned.
+    """
+    import numpy as np
+
+    from models.core.profile import build_profile
+    from models.core.slices import enough_rows
+
+    if not enough_rows(watched.labels) or np.ptp(watched.scores) == 0:
+        return None
+    card = evaluation.scorecards[candidate.candidate_id]
+    kind = kind_of(product.contract)
     return build_profile(
         product.key,
         evaluation.evaluation_id,
         candidate.candidate_id,
-        matrix(rows, names),
-        names,
-        scores,
-        labels(rows),
-        rows[EVENT_TIME].to_numpy("datetime64[us]"),
-        evaluation.scorecards[candidate.candidate_id].metrics[OVERALL],
+        watched.inputs,
+        product.data.names,
+        watched.scores,
+        watched.labels,
+        watched.times,
+        kind.promised(product, card, watched, candidate.threshold),
         candidate.threshold,
     )
 
@@ -237,7 +280,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         product,
         "evaluation",
         after=stage_key(product, "candidates"),
-        modules=(__name__, learner_module(product)),
+        modules=(__name__, learner_module(product), kind_module(product)),
         salt=product.gate.metric,
         kinds={"evidently", "python"},
     )
@@ -259,8 +302,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
 def _metadata(product: ModelProduct, home: Home, found: Evaluation) -> dict[str, Any]:
     from stores.reports import forest, tables
 
-    manifest = home.dataset(product, found.snapshot_id) / "manifest.json"
-    snapshot = Snapshot.model_validate_json(manifest.read_text())
+    snapshot = read_snapshot(product, home, found.snapshot_id)
     cards, metric = list(found.scorecards.values()), product.gate.metric
     manifests = [load_candidate(product, home, c) for c in found.scorecards]
     challenger = found.scorecards[found.challenger]
@@ -272,7 +314,7 @@ def _metadata(product: ModelProduct, home: Home, found: Evaluation) -> dict[str,
     )
     return {
         "challenger": challenger.trial,
-        "judged rows": snapshot.judged_rows,
+        "judged units": challenger.rows["overall"],
         "candidates": table(compared),
         "slices": table(tables.slices_table(challenger, champion, metric)),
         "over folds": table(folds_table(product, snapshot, manifests)),

@@ -18,7 +18,7 @@ from filelock import FileLock
 from pydantic import JsonValue
 
 from assets.code_version import code_version
-from assets.stages.common import learner_module, picture, stage_asset, stage_key, table
+from assets.stages.common import kind_module, learner_module, picture, stage_asset, stage_key, table
 from assets.stages.monitoring_decisions import load_profile, retrain, rollback, standing_windows
 from assets.stages.monitoring_pages import PAGE, write_pages
 from assets.stages.monitoring_traffic import Traffic
@@ -32,6 +32,7 @@ from models.contracts.monitoring import (
 )
 from models.contracts.product import ModelProduct
 from models.contracts.results import Release
+from models.kinds import as_watched
 from stores.files import write_atomic
 from stores.home import ADMIN_PORT, Home
 from stores.ledger import Ledger
@@ -62,6 +63,7 @@ def monitor(
     Raises:
         MissingError: There is no traffic table yet.
     """
+    product = as_watched(product)
     folder = home.monitoring(product)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # of two runs at a time one asks for the retraining
@@ -213,7 +215,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         product,
         "monitoring",
         after=[dg.AssetKey(["traffic", name]) for name in ("predictions", "refusals", "orphans")],
-        modules=(__name__, learner_module(product)),
+        modules=(__name__, learner_module(product), kind_module(product)),
         salt=product.model_dump_json(include={"monitoring", "gate", "data"}),
         kinds={"evidently", "python"},
         checks={
@@ -288,6 +290,7 @@ def _metadata(
     from stores.reports.monitoring_page import windows_table
     from stores.reports.monitoring_plots import over_time
 
+    product = as_watched(product)
     page = f"http://127.0.0.1:{ADMIN_PORT}/monitoring/{product.slug}/{PAGE}"
     found: dict[str, Any] = {
         "windows": table(windows_table(reports, product.gate.metric)),

@@ -7,9 +7,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from assets.stages.evaluation import PROFILE, judged_rows, profile_of
+from assets.stages.candidates import load_candidate
+from assets.stages.evaluation import (
+    candidate_file,
+    find_candidate_file,
+    profile_of,
+    read_watched,
+)
 from assets.stages.monitoring_traffic import newer_rows
 from assets.stages.monitoring_window import Judge
+from assets.stages.snapshots import load_model, read_snapshot
 from models.contracts.monitoring import (
     ReferenceProfile,
     RetrainDecision,
@@ -18,9 +25,8 @@ from models.contracts.monitoring import (
     WindowReport,
 )
 from models.contracts.product import ModelProduct
-from models.contracts.results import Candidate, Estimate, Evaluation, Release, Snapshot
-from models.core.signing import ensure_keypair
-from models.registry import load_learner
+from models.contracts.results import Estimate, Evaluation, Release
+from models.kinds import kind_of
 from stores.files import write_atomic
 from stores.home import Home
 from stores.ledger import Ledger
@@ -33,29 +39,20 @@ if TYPE_CHECKING:
 MAX_COMPARED = 20_000
 
 
-def load_profile(product: ModelProduct, home: Home, release: Release) -> ReferenceProfile:
-    """The profile kept with the release's evaluation.
-
-    An evaluation from before profiles gets one from its scores and its snapshot, by the same
-    function, and keeps it.
-    """
-    import pandas as pd
-
+def load_profile(product: ModelProduct, home: Home, release: Release) -> ReferenceProfile | None:
+    """The profile kept with the release's evaluation, made again where the file is gone."""
     folder = home.evaluation(product, release.evaluation_id)
-    path = folder / PROFILE
+    path = find_candidate_file(folder, "profile", release.candidate_id)
     if path.exists():
         return ReferenceProfile.model_validate_json(path.read_bytes())
     evaluation = Evaluation.model_validate_json((folder / "evaluation.json").read_bytes())
-    manifest = home.candidate(product, release.candidate_id) / "manifest.json"
-    scores = pd.read_parquet(folder / "scores.parquet")[release.candidate_id].to_numpy(float)
-    profile = profile_of(
-        product,
-        evaluation,
-        Candidate.model_validate_json(manifest.read_bytes()),
-        judged_rows(product, home, release.snapshot_id),
-        scores,
-    )
-    write_atomic(path, profile.model_dump_json())
+    candidate = load_candidate(product, home, release.candidate_id)
+    watched = read_watched(product, folder, release.candidate_id)
+    profile = profile_of(product, evaluation, candidate, watched)
+    if profile:
+        write_atomic(
+            candidate_file(folder, "profile", release.candidate_id), profile.model_dump_json()
+        )
     return profile
 
 
@@ -84,8 +81,7 @@ def retrain(
     champion, last = ledger.current(), ledger.newest("retrain")
     new_rows = 0
     if champion:
-        manifest = home.dataset(product, champion.snapshot_id) / "manifest.json"
-        as_of = Snapshot.model_validate_json(manifest.read_bytes()).as_of
+        as_of = read_snapshot(product, home, champion.snapshot_id).as_of
         new_rows = newer_rows(home, product, as_of)
     decision = decide(
         [Seen(start, one.verdict) for start, one in judged],
@@ -106,24 +102,36 @@ def retrain(
 def rollback(judge: Judge, home: Home, ledger: Ledger, clock: datetime) -> RollbackDecision:
     """Score the release before the champion on the champion's traffic and ask the rollback rule."""
     from models.core.artifact import ArtifactError
-    from models.core.rollback import barred, decide, kept
+    from models.core.rollback import decide, kept
 
-    product, standing = judge.product, _standing(ledger, clock)
-    previous = ledger.previous()
-    if previous is None or barred(standing, product.monitoring):
-        return kept(standing, barred(standing, product.monitoring) or "")
-    if product.serving.log_inputs != "values":
-        return kept(standing, "the log keeps no inputs (serving.log_inputs): nothing to compare on")
-    new, old = judge.profile(standing.champion), judge.profile(previous.version)
-    if new is None or old is None:
-        return kept(standing, "released while monitoring ran: compared the next time")
-    if new.names != product.data.names or not set(old.names) <= set(new.names):
-        return kept(standing, "the two releases and the product have other inputs: not comparable")
+    standing, previous = _standing(ledger, clock), ledger.previous()
+    reason = _not_comparable(judge, standing, previous) if previous else ""
+    if previous is None or reason:
+        return kept(standing, reason)
     try:
-        same = _same_rows(judge, home, (standing.champion, new), (previous, old))
+        same = _same_rows(judge, home, standing.champion, previous)
     except ArtifactError as error:
         return kept(standing, f"the release before cannot be loaded: {error}")
-    return decide(standing, product.gate, product.monitoring, same)
+    if same is None:
+        return kept(standing, "the log does not hold what this product's models read: not compared")
+    return decide(standing, judge.product.gate, judge.product.monitoring, same)
+
+
+def _not_comparable(judge: Judge, standing: "Standing", previous: Release) -> str:
+    """Why the two releases cannot be compared on traffic; empty when they can."""
+    from models.core.rollback import barred
+
+    product = judge.product
+    if reason := barred(standing, product.monitoring):
+        return reason
+    if product.serving.log_inputs != "values":
+        return "the log keeps no inputs (serving.log_inputs): nothing to compare on"
+    new, old = judge.profile(standing.champion), judge.profile(previous.version)
+    if new is None or old is None:
+        return "released while monitoring ran: compared the next time"
+    if new.names != product.data.names or not set(old.names) <= set(new.names):
+        return "the two releases and the product have other inputs: not comparable"
+    return ""
 
 
 def _standing(ledger: Ledger, clock: datetime) -> "Standing":
@@ -144,20 +152,19 @@ def _standing(ledger: Ledger, clock: datetime) -> "Standing":
     )
 
 
-def _same_rows(
-    judge: Judge,
-    home: Home,
-    champion: tuple[str, ReferenceProfile],
-    previous: tuple[Release, ReferenceProfile],
-) -> "SameRows":
+def _same_rows(judge: Judge, home: Home, version: str, release: Release) -> "SameRows | None":
     """Both models on the newest rows that the champion answered, and on the newest with outcomes.
 
-    Outcomes come late: where traffic is dense, none of the newest rows has its own yet.
+    Outcomes come late: where traffic is dense, none of the newest rows has its own yet. None where
+    the logged inputs are not what a model of this kind reads.
     """
     from models.core.rollback import SameRows
     from models.core.slices import Scores
 
-    product, (version, new), (release, old) = judge.product, champion, previous
+    product = judge.product
+    new, old = judge.profile(version), judge.profile(release.version)
+    if new is None or old is None:
+        return None
     rescore, parts = _scorer(product, home, release), []
     for outcomes in (False, True):
         rows, inputs = judge.traffic.newest_rows(
@@ -165,6 +172,8 @@ def _same_rows(
         )
         mine = rows["score"].to_numpy().astype(float)
         theirs = rescore(inputs) if len(inputs) else mine
+        if theirs is None:
+            return None
         parts.append((rows["label"].to_numpy().astype(float), mine, theirs))
     (_, mine, theirs), known = parts
     mine_now, theirs_now = _estimate(product, mine, new), _estimate(product, theirs, old)
@@ -172,17 +181,12 @@ def _same_rows(
     return SameRows(len(mine), Scores(*known, (new.threshold, old.threshold)), both)
 
 
-def _scorer(product: ModelProduct, home: Home, release: Release) -> "Callable[[Matrix], Vector]":
-    """What another release says of rows; verified before it is loaded."""
-    import numpy as np
-
-    from models.core.artifact import load
-
-    _, public_key = ensure_keypair(home.keys)
-    folder = home.candidate(product, release.candidate_id)
-    candidate, predictor = load(folder, public_key, load_learner(product))
-    places = [product.data.names.index(name) for name in candidate.columns]
-    return lambda inputs: predictor.predict(np.ascontiguousarray(inputs[:, places]))
+def _scorer(
+    product: ModelProduct, home: Home, release: Release
+) -> "Callable[[Matrix], Vector | None]":
+    """What another release says of logged inputs; verified before it is loaded."""
+    kind, model = kind_of(product.contract), load_model(product, home, release.candidate_id)
+    return lambda inputs: kind.rescore(product, model, inputs)
 
 
 def _estimate(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.stages.evaluation import judged_rows
+from assets.stages.evaluation import read_watched
 from assets.stages.monitoring_window import Judge
 from models.contracts.monitoring import MonitoringResult, VersionWindow, WindowReport
 from models.contracts.results import Release
@@ -116,10 +116,7 @@ def _window_rows(judge: Judge, report: WindowReport, one: VersionWindow) -> "pd.
 def _holdout_rows(judge: Judge, home: Home, champion: Release) -> "pd.DataFrame":
     import pandas as pd
 
-    from models.core.frames import matrix
-
-    names = judge.product.data.names
-    rows = judged_rows(judge.product, home, champion.snapshot_id)
-    kept = home.evaluation(judge.product, champion.evaluation_id) / "scores.parquet"
-    scores = pd.read_parquet(kept)[champion.candidate_id].to_numpy(float)
-    return pd.DataFrame(matrix(rows, names), columns=list(names)).assign(**{SCORE: scores})
+    folder = home.evaluation(judge.product, champion.evaluation_id)
+    watched = read_watched(judge.product, folder, champion.candidate_id)
+    frame = pd.DataFrame(watched.inputs, columns=list(judge.product.data.names))
+    return frame.assign(**{SCORE: watched.scores})

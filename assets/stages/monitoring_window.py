@@ -17,7 +17,7 @@ from models.contracts.monitoring import (
     WindowReport,
     WindowVerdict,
 )
-from models.contracts.product import ModelProduct
+from models.contracts.product import ModelProduct, is_measure
 from models.contracts.results import Estimate
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Judge(NamedTuple):
 def watched_metrics(product: ModelProduct) -> tuple[str, ...]:
     """The gate's metric first, then those of its guardrails: what a release was judged on."""
     gate = product.gate
-    return tuple(dict.fromkeys([gate.metric, *(g.metric for g in gate.guardrails)]))
+    tested = [g.metric for g in gate.guardrails if not is_measure(g.metric)]
+    return tuple(dict.fromkeys([gate.metric, *tested]))
 
 
 def report(judge: Judge, window: Window, digest: str, as_of: datetime) -> WindowReport:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.stages.candidates import load_candidate, training_rows
+from assets.stages.candidates import load_candidate
+from assets.stages.snapshots import read_snapshot
 from models.contracts.base import Frozen
 from models.contracts.product import LABEL, ModelProduct
-from models.contracts.results import Evaluation, GateDecision, Snapshot
+from models.contracts.results import Evaluation, GateDecision
+from models.kinds import Learned, kind_of
 from models.registry import load_learner
 from stores.home import Home
 
@@ -21,40 +23,17 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from models.contracts.learner import Predictor
     from models.contracts.results import Candidate
-    from models.core.evaluation import Perturbation
+    from models.kinds import Model, Tables
     from stores.reports import Curves, LearningCurve
 
-#: Shares of the past that the learning curve fits on, and the newest folds it is judged on.
-FRACTIONS, CURVE_FOLDS = (0.25, 0.5, 1.0), 3
-EXTRAS = "extras.json"
-
-
-class Curve(Frozen):
-    """The challenger's learning curve: mean rows, mean and deviation over the newest folds."""
-
-    rows: tuple[int, ...]
-    train: tuple[float, ...]
-    train_sd: tuple[float, ...]
-    validation: tuple[float, ...]
-    validation_sd: tuple[float, ...]
-
-
-class Disturbance(Frozen):
-    """The primary metric under one disturbance of the inputs (``models.core.evaluation``)."""
-
-    name: str
-    column: str | None
-    value: float
-    error_increase: float
+EXTRAS, WATCHED = "extras.json", "watched.parquet"
 
 
 class Extras(Frozen):
-    """What is measured for the page only."""
+    """What is measured for the page only: the challenger's learning curve, where it has one."""
 
-    curve: Curve
-    robustness: tuple[Disturbance, ...]
+    curve: Learned | None
 
 
 def write_pages(
@@ -62,36 +41,32 @@ def write_pages(
     home: Home,
     evaluation: Evaluation,
     folder: Path,
-    challenger: tuple[pd.DataFrame, Predictor],
+    judged: tuple[Model, pd.DataFrame, Tables],
 ) -> None:
-    """Measure what only the pages show, and write them beside ``scores.parquet``.
+    """Measure what only the pages show, and write them beside ``watched.parquet``.
 
     Args:
         product: The product.
         home: Where results are kept.
         evaluation: What was found.
         folder: The evaluation's folder, not yet in its place.
-        challenger: The judged rows and the loaded challenger.
+        judged: The loaded challenger, the judged units and the snapshot's tables.
     """
     import pandas as pd
 
     from stores.reports.evidently_report import write_evidently
 
-    rows, predictor = challenger
-    extras = Extras(
-        curve=_curve(product, home, evaluation),
-        robustness=_robustness(product, rows, predictor),
-    )
-    (folder / EXTRAS).write_text(extras.model_dump_json(indent=1), encoding="utf-8")
-    scores = pd.read_parquet(folder / "scores.parquet")[evaluation.challenger].to_numpy(float)
-    train = pd.read_parquet(home.dataset(product, evaluation.snapshot_id) / "train.parquet")
+    challenger, units, tables = judged
+    trial = next(trial for trial in product.trials if trial.name == challenger.candidate.trial)
+    learned = kind_of(product.contract).learned(product, load_learner(product), trial, tables)
+    (folder / EXTRAS).write_text(Extras(curve=learned).model_dump_json(indent=1), encoding="utf-8")
     write_evidently(
         folder / "evidently.html",
-        rows,
-        train,
+        units,
+        tables.train,
         columns=product.data.names,
-        scores=scores,
-        threshold=load_candidate(product, home, evaluation.challenger).threshold,
+        scores=pd.read_parquet(folder / WATCHED)[evaluation.challenger].to_numpy(float),
+        threshold=challenger.candidate.threshold,
     )
     write_report_page(product, home, evaluation, folder, None)
 
@@ -110,48 +85,45 @@ def write_report_page(
     from stores.reports import ReportData
     from stores.reports.page import write_report
 
-    scores = pd.read_parquet(folder / "scores.parquet")
-    labels = scores[LABEL].to_numpy(float)
-    judged = scores[evaluation.challenger].to_numpy(float)
+    watched = pd.read_parquet(folder / WATCHED)
+    labels = watched[LABEL].to_numpy(float)
+    shown = watched[evaluation.challenger].to_numpy(float)
     manifests = {c: load_candidate(product, home, c) for c in evaluation.scorecards}
     threshold = manifests[evaluation.challenger].threshold
-    manifest = home.dataset(product, evaluation.snapshot_id) / "manifest.json"
-    curve, robustness = _measured(product, evaluation, folder)
     data = ReportData(
         title=product.title,
         evaluation_id=evaluation.evaluation_id,
         metric=product.gate.metric,
         positive=product.name.replace("_", " "),
         level=1 - 2 * product.gate.alpha,
-        snapshot=Snapshot.model_validate_json(manifest.read_text(encoding="utf-8")),
+        snapshot=read_snapshot(product, home, evaluation.snapshot_id),
         challenger=evaluation.challenger,
         champion=evaluation.champion,
         scorecards=list(evaluation.scorecards.values()),
         candidates=list(manifests.values()),
-        curves=_curves(evaluation, manifests, scores),
-        confusion=confusion(labels, judged, threshold),
-        classes=classification_report(labels, judged, threshold),
-        learning=[curve],
-        robustness=robustness,
+        curves=_curves(evaluation, manifests, watched),
+        confusion=confusion(labels, shown, threshold),
+        classes=classification_report(labels, shown, threshold),
+        learning=_learning(product, evaluation, folder),
         decision=decision,
     )
     write_report(folder, data)
 
 
 def _curves(
-    evaluation: Evaluation, manifests: Mapping[str, Candidate], scores: pd.DataFrame
+    evaluation: Evaluation, manifests: Mapping[str, Candidate], watched: pd.DataFrame
 ) -> list[Curves]:
-    """Every model's scores as the plots want them."""
+    """Every model's watched scores as the plots want them."""
     from stores.reports import Curves
     from stores.reports.tables import model_names, role
 
     names = model_names(list(evaluation.scorecards.values()))
-    labels = scores[LABEL].to_numpy(float)
+    labels = watched[LABEL].to_numpy(float)
     return [
         Curves(
             names[c],
             labels,
-            scores[c].to_numpy(float),
+            watched[c].to_numpy(float),
             manifests[c].threshold,
             role(c, evaluation.challenger, evaluation.champion),
         )
@@ -159,67 +131,21 @@ def _curves(
     ]
 
 
-def _measured(
-    product: ModelProduct, evaluation: Evaluation, folder: Path
-) -> tuple[LearningCurve, list[Perturbation]]:
+def _learning(product: ModelProduct, evaluation: Evaluation, folder: Path) -> list[LearningCurve]:
     """What ``write_pages`` measured, as the page wants it."""
-    from models.core.evaluation import Perturbation
     from stores.reports import LearningCurve
 
     extras = Extras.model_validate_json((folder / EXTRAS).read_text(encoding="utf-8"))
-    curve = LearningCurve(
-        name=evaluation.scorecards[evaluation.challenger].trial,
-        metric=product.gate.metric,
-        sizes=extras.curve.rows,
-        train=extras.curve.train,
-        train_sd=extras.curve.train_sd,
-        validation=extras.curve.validation,
-        validation_sd=extras.curve.validation_sd,
-    )
-    return curve, [Perturbation(**found.model_dump()) for found in extras.robustness]
-
-
-def _robustness(
-    product: ModelProduct, rows: pd.DataFrame, predictor: Predictor
-) -> tuple[Disturbance, ...]:
-    from models.core.evaluation import robustness
-    from models.core.frames import labels, matrix
-
-    found = robustness(
-        predictor.predict,
-        matrix(rows, product.data.names),
-        labels(rows),
-        product.data.columns,
-        product.gate.metric,
-    )
-    return tuple(Disturbance(**one._asdict()) for one in found)
-
-
-def _curve(product: ModelProduct, home: Home, evaluation: Evaluation) -> Curve:
-    """The challenger's trial fitted on more and more of the past, judged on the newest folds."""
-    import numpy as np
-
-    from models.core.metrics import compute
-    from models.core.splits import folds
-    from models.core.training import learning_curve
-
-    name = evaluation.scorecards[evaluation.challenger].trial
-    trial = next(trial for trial in product.trials if trial.name == name)
-    rows = training_rows(product, home.dataset(product, evaluation.snapshot_id))
-    parts = folds(rows.labels, product.data.folds, trial.seed)[-CURVE_FOLDS:]
-    learner, metric = load_learner(product), product.gate.metric
-    curves = [
-        learning_curve(
-            learner, trial, rows, part, fractions=FRACTIONS, metric=metric, compute=compute
+    if extras.curve is None:
+        return []
+    return [
+        LearningCurve(
+            name=evaluation.scorecards[evaluation.challenger].trial,
+            metric=product.gate.metric,
+            sizes=extras.curve.rows,
+            train=extras.curve.train,
+            train_sd=extras.curve.train_sd,
+            validation=extras.curve.validation,
+            validation_sd=extras.curve.validation_sd,
         )
-        for part in parts
     ]
-    values = np.array([[(p.rows, p.train, p.validation) for p in curve] for curve in curves])
-    mean, spread = values.mean(axis=0).T.tolist(), values.std(axis=0).T.tolist()
-    return Curve(
-        rows=tuple(round(n) for n in mean[0]),
-        train=tuple(mean[1]),
-        train_sd=tuple(spread[1]),
-        validation=tuple(mean[2]),
-        validation_sd=tuple(spread[2]),
-    )

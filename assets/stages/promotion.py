@@ -12,16 +12,36 @@ from pydantic import JsonValue
 
 from assets.stages.approval import Approval, approval
 from assets.stages.candidates import load_candidate
-from assets.stages.common import picture, slice_columns, stage_asset, stage_key, table
+from assets.stages.common import (
+    kind_module,
+    picture,
+    slice_columns,
+    stage_asset,
+    stage_key,
+    table,
+)
+from assets.stages.evaluation import SCORES, releasable
 from assets.stages.pages import write_report_page
-from models.contracts.product import LABEL, TENANT, ModelProduct
+from models.contracts.product import TENANT, ModelProduct
 from models.contracts.results import CandidateSet, Evaluation, GateDecision, Release
+from models.kinds import kind_of
 from stores.home import Home
 from stores.ledger import Ledger
 from stores.tracking import Tracking
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.contracts.learner import Vector
+    from models.core.forms import Form
     from models.core.gates import Paired
+
+
+class Evidence(NamedTuple):
+    """Answers of challenger and champion on the same units, and of the challenger's forms."""
+
+    paired: "Paired"
+    forms: "tuple[Form, ...]"
 
 
 class Promotion(NamedTuple):
@@ -55,7 +75,7 @@ def promote(product: ModelProduct, home: Home, tracking: Tracking) -> Promotion:
             write_report_page(product, home, evaluation, folder, decision)
     release = None
     if decision.outcome == "promote":
-        release = _release(product, home, tracking, evaluation)
+        release = _release(product, home, tracking, evaluation, _serves(decision))
         tracking.point_aliases(product, ledger.current(), ledger.previous())
     asked = approval(product, ledger, evaluation.evaluation_id)
     return Promotion(evaluation, decision, release, asked)
@@ -87,41 +107,64 @@ def _decide(
 
     cards = evaluation.scorecards
     asked = approval(product, ledger, evaluation.evaluation_id)
+    evidence = load_evidence(home, product, evaluation)
     return decide(
         product.key,
         product.gate,
-        load_paired(home, product, evaluation),
+        evidence.paired,
         cards[evaluation.challenger],
         cards[evaluation.champion] if evaluation.champion else None,
         approved=asked is not None and asked.given is not None,
+        forms=evidence.forms,
     )
 
 
-def load_paired(home: Home, product: ModelProduct, evaluation: Evaluation) -> "Paired":
-    """The per-row scores of challenger and champion on the judged holdout rows."""
+def load_evidence(home: Home, product: ModelProduct, evaluation: Evaluation) -> Evidence:
+    """Everything the gate looks at, as the evaluation kept it."""
     import pandas as pd
 
+    from models.core.forms import Form
     from models.core.gates import Paired
 
-    folder = home.evaluation(product, evaluation.evaluation_id)
-    rows = pd.read_parquet(folder / "scores.parquet")
-
-    champion = evaluation.champion
-    return Paired(
-        labels=rows[LABEL].to_numpy(float),
-        challenger=rows[evaluation.challenger].to_numpy(float),
-        champion=rows[champion].to_numpy(float) if champion else None,
-        tenants=rows[TENANT].to_numpy(str),
-        slices={c: rows[c].to_numpy(bool) for c in slice_columns(rows)},
-        challenger_threshold=load_candidate(product, home, evaluation.challenger).threshold,
-        champion_threshold=load_candidate(product, home, champion).threshold if champion else 0.5,
+    units = pd.read_parquet(home.evaluation(product, evaluation.evaluation_id) / SCORES)
+    pair = kind_of(product.contract).paired
+    manifests = {c: load_candidate(product, home, c) for c in evaluation.scorecards}
+    answers = {c: (manifests[c], _answers(units, c)) for c in manifests}
+    challenger, champion = evaluation.challenger, evaluation.champion
+    paired = Paired(
+        units=pair(product, units, answers[challenger], answers[champion] if champion else None),
+        tenants=units[TENANT].to_numpy(str),
+        slices={c: units[c].to_numpy(bool) for c in slice_columns(units)},
     )
+    others = [c for c in releasable(evaluation, list(manifests.values())) if c != challenger]
+    forms = [
+        Form(evaluation.scorecards[c], pair(product, units, answers[c], answers[challenger]))
+        for c in others
+    ]
+    return Evidence(paired, tuple(forms))
+
+
+def _answers(units: "pd.DataFrame", candidate_id: str) -> "dict[str, Vector]":
+    """One model's columns of the kept answers."""
+    mark = f"{candidate_id}:"
+    return {
+        str(column).removeprefix(mark): units[column].to_numpy(float)
+        for column in units
+        if str(column).startswith(mark)
+    }
+
+
+def _serves(decision: GateDecision) -> str:
+    return decision.serves or decision.challenger
 
 
 def _release(
-    product: ModelProduct, home: Home, tracking: Tracking, evaluation: Evaluation
+    product: ModelProduct, home: Home, tracking: Tracking, evaluation: Evaluation, serves: str
 ) -> Release:
-    """The release of this evaluation's challenger; made once, found again afterwards."""
+    """The release of this evaluation; made once, found again afterwards.
+
+    ``serves`` is the challenger or another form of it.
+    """
     ledger = Ledger(home.ledger(product))
     made = [r for r in ledger.releases() if r.evaluation_id == evaluation.evaluation_id]
     if made:
@@ -130,22 +173,22 @@ def _release(
     candidates = CandidateSet.model_validate_json(
         home.candidate_set(product, home.require_latest(product, "candidates")).read_text()
     )
-    trial = evaluation.scorecards[evaluation.challenger].trial
+    trial = evaluation.scorecards[serves].trial
     tags = {
         "version": version,
         "trial": trial,
-        "candidate_id": evaluation.challenger,
+        "candidate_id": serves,
         "snapshot_id": evaluation.snapshot_id,
     }
     release = Release(
         product=product.key,
         version=version,
-        candidate_id=evaluation.challenger,
+        candidate_id=serves,
         snapshot_id=evaluation.snapshot_id,
         evaluation_id=evaluation.evaluation_id,
         trial=trial,
-        mlflow_version=tracking.register(product, candidates.runs[evaluation.challenger], tags),
-        artifact=str(home.candidate(product, evaluation.challenger).relative_to(home.root)),
+        mlflow_version=tracking.register(product, candidates.runs[serves], tags),
+        artifact=str(home.candidate(product, serves).relative_to(home.root)),
     )
     ledger.append("release", release)
     return release
@@ -159,7 +202,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         product,
         "promotion",
         after=stage_key(product, "evaluation"),
-        modules=(__name__,),
+        modules=(__name__, kind_module(product)),
         salt=product.gate.model_dump_json(),
         kinds={"mlflow"},
         checks={

@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets.stages.bento import current_release, pack
 from assets.stages.common import stage_asset, stage_key
+from assets.stages.evaluation import find_candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
 from stores.deployer import Deployer, Rollout, RolloutError
@@ -28,7 +29,8 @@ def roll_out(
     release = current_release(product, home)
     ref = pack(product, release, home)
     folder = home.evaluation(product, release.evaluation_id)
-    golden = GoldenSet.model_validate_json((folder / "golden.json").read_text())
+    requests = find_candidate_file(folder, "golden", release.candidate_id)
+    golden = GoldenSet.model_validate_json(requests.read_text())
     say(f"rolling out {ref.tag}, {len(golden.rows)} golden requests")
     rollout = deployer.roll_out(product, ref.tag, golden)
     ledger = Ledger(home.ledger(product))

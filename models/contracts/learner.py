@@ -111,6 +111,10 @@ class FitContext(NamedTuple):
     curve: Callable[[str, int, float], object] = _silent
 
 
+#: A fit that nobody watches and that keeps nothing.
+ALONE = FitContext()
+
+
 class Saved(Protocol):
     """What every fitted model can do."""
 

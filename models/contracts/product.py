@@ -142,6 +142,11 @@ class Guardrail(Frozen):
     floor: float | None = None
 
 
+def is_measure(metric: str) -> bool:
+    """Whether a guardrail's metric is a measure (``<examination>.<name>``), not one of METRICS."""
+    return "." in metric
+
+
 class Gate(Frozen):
     """The promotion policy: a paired test on the primary metric plus guardrails.
 

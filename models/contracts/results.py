@@ -68,6 +68,7 @@ class Candidate(Frozen):
         thresholds: The same per label, where there are several.
         after: Trial to candidate id of the models it was made from.
         form: Whether it is the one model of ``after`` in another form.
+        curves: What its fit showed while it went on: name to one value per step.
     """
 
     product: str
@@ -85,6 +86,7 @@ class Candidate(Frozen):
     thresholds: dict[str, float] = Field(default_factory=dict)
     after: dict[str, str] = Field(default_factory=dict)
     form: bool = False
+    curves: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     fit_seconds: float
     files: dict[str, str]
 

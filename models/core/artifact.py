@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from models.contracts.learner import Learner, Predictor
+from models.contracts.learner import Learner
 from models.contracts.results import Candidate
 from models.core import contents, signing
 
@@ -25,6 +25,8 @@ _IDENTITY = (
     "files", "product", "trial", "snapshot_id", "params", "columns", "seed", "learner",
     "code_version",
 )  # fmt: skip
+
+Fitted = TypeVar("Fitted")
 
 
 class ArtifactError(Exception):
@@ -94,7 +96,7 @@ def verify(folder: Path, public_key: Path) -> Candidate:
     return candidate
 
 
-def load(folder: Path, public_key: Path, learner: Learner) -> tuple[Candidate, Predictor]:
+def load(folder: Path, public_key: Path, learner: Learner[Any, Fitted]) -> tuple[Candidate, Fitted]:
     """Verify a folder, then load it. The only way a model is loaded.
 
     Args:

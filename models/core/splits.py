@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts.learner import Vector
-from models.contracts.product import EVENT_TIME, KNOWN_TIME, Folds, TimeSplit
+from models.contracts.product import EVENT_TIME, KNOWN_TIME, PART, Folds, TimeSplit
 from models.contracts.results import CheckResult
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ Parts = tuple[tuple[Rows, Rows], ...]
 SHARE_TOLERANCE = 0.01
 #: Folds in time order follow the world: they only must stay within this factor, both ways.
 SHARE_FACTOR = 4.0
+#: Fewer rows than this beside published parts are not divided.
+MIN_FREE = 20
 #: Fewer positives than this in a judged fold, and its metrics mean nothing.
 MIN_POSITIVES = 5
 
@@ -50,7 +52,9 @@ def split(frame: pd.DataFrame, spec: TimeSplit) -> Split:
     """Divide rows by time, with a gap for outcomes that arrive late.
 
     Rows of the same event time never straddle: all of them are holdout. So the holdout may be
-    slightly larger than asked for, never smaller.
+    slightly larger than asked for, never smaller. Rows with a ``part`` keep it: a published split
+    is compared with others only as it was published. Time divides the rest, and fewer than
+    ``MIN_FREE`` of these wait in the gap.
 
     Args:
         frame: Rows with ``event_time`` and ``known_time``, in any order.
@@ -62,10 +66,51 @@ def split(frame: pd.DataFrame, spec: TimeSplit) -> Split:
     Raises:
         ValueError: A time column is missing, no rows, or none left to learn from.
     """
-    import pandas as pd
-
     if missing := {EVENT_TIME, KNOWN_TIME} - set(frame.columns):
         raise ValueError(f"{sorted(missing)} are not in the table; add them to its SQL model")
+    given = _given(frame)
+    if given is None:
+        return _by_time(frame, spec)
+    published, free = _published(frame, given), np.flatnonzero(given == "")
+    if len(free) < MIN_FREE:
+        return published._replace(gap=free)
+    mine = _by_time(frame.iloc[free], spec)
+    event = frame[EVENT_TIME].to_numpy()
+    groups = zip((mine.train, mine.gap, mine.holdout), published[:3], strict=True)
+    both = (np.concatenate([free[timed], theirs]) for timed, theirs in groups)
+    in_time = (rows[np.argsort(event[rows], kind="stable")] for rows in both)
+    return Split(*in_time, mine.split_at)
+
+
+def _given(frame: pd.DataFrame) -> NDArray[np.str_] | None:
+    """Each row's published part, "" where there is none; None without such a column.
+
+    Raises:
+        ValueError: A part that is neither ``train`` nor ``holdout``.
+    """
+    if PART not in frame.columns:
+        return None
+    parts = frame[PART].fillna("").to_numpy(str)
+    if unknown := set(parts) - {"train", "holdout", ""}:
+        raise ValueError(f"parts {sorted(unknown)} are unknown; give train, holdout or null")
+    return parts if (parts != "").any() else None
+
+
+def _published(frame: pd.DataFrame, given: NDArray[np.str_]) -> Split:
+    """Rows as their part says, in time order; there is no gap."""
+    import pandas as pd
+
+    event = frame[EVENT_TIME].to_numpy()
+    order = np.argsort(event, kind="stable")
+    train, holdout = (order[given[order] == part] for part in ("train", "holdout"))
+    if not len(train) or not len(holdout):
+        raise ValueError(f"parts give {len(train)} training and {len(holdout)} holdout rows")
+    return Split(train, order[:0], holdout, pd.Timestamp(event[holdout[0]]))
+
+
+def _by_time(frame: pd.DataFrame, spec: TimeSplit) -> Split:
+    import pandas as pd
+
     event = frame[EVENT_TIME].to_numpy()
     order = np.argsort(event, kind="stable")
     first = len(frame) - round(len(frame) * spec.holdout)
@@ -92,6 +137,7 @@ def folds(labels: Vector, spec: Folds, seed: int = 0) -> Parts:
         labels: Shape (n,) of 0.0 or 1.0, in time order.
         spec: ``stratified``: k shuffled folds of equal class shares. ``time``: k + 1 equal blocks;
             fold i fits on blocks 0 to i and judges block i + 1, so the first block judges nothing.
+            ``newest``: one fold, whose judged rows are the newest 1 / k.
         seed: Of the shuffle; unused by ``time``.
 
     Returns:
@@ -110,10 +156,19 @@ def folds(labels: Vector, spec: Folds, seed: int = 0) -> Parts:
         edges = np.linspace(0, n, spec.k + 2).round().astype(int)
         rows = np.arange(n)
         return tuple((rows[:low], rows[low:high]) for low, high in itertools.pairwise(edges[1:]))
+    if spec.kind == "newest":
+        return (newest(n, spec),)
     from sklearn.model_selection import StratifiedKFold
 
     dealer = StratifiedKFold(spec.k, shuffle=True, random_state=seed)
     return tuple((fit, judge) for fit, judge in dealer.split(np.zeros(n), labels))
+
+
+def newest(n: int, spec: Folds) -> tuple[Rows, Rows]:
+    """The one division of ``newest``: rows to fit on, and the newest 1 / k to judge."""
+    rows = np.arange(n)
+    first = n - n // spec.k
+    return rows[:first], rows[first:]
 
 
 def fold_balance(labels: Vector, parts: Parts, spec: Folds) -> CheckResult:
@@ -132,7 +187,7 @@ def fold_balance(labels: Vector, parts: Parts, spec: Folds) -> CheckResult:
     shares = [float(labels[judge].mean()) for _, judge in parts]
     counts = [int(labels[judge].sum()) for _, judge in parts]
     low, high = overall - SHARE_TOLERANCE, overall + SHARE_TOLERANCE
-    if spec.kind == "time":
+    if spec.kind != "stratified":
         low, high = overall / SHARE_FACTOR, overall * SHARE_FACTOR
     bad = [
         f"fold {i} has {count} positives ({share:.1%})"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contracts.learner import Learner, TrainingRows, Vector
+from models.contracts.learner import ALONE, Learner, Predictor, TrainingRows, Vector
 from models.contracts.product import Trial
 from models.core.splits import Parts, Rows
 
@@ -44,7 +44,7 @@ class CurvePoint(NamedTuple):
 
 
 def cross_validate(  # noqa: PLR0917  what, on what, judged how: the order of the chain
-    learner: Learner,
+    learner: Learner[TrainingRows, Predictor],
     trial: Trial,
     rows: TrainingRows,
     parts: Parts,
@@ -69,7 +69,7 @@ def cross_validate(  # noqa: PLR0917  what, on what, judged how: the order of th
     """
     scores = np.full(len(rows.labels), np.nan)
     for fit, judge in parts:
-        scores[judge] = learner.fit(trial, take(rows, fit)).predict(rows.inputs[judge])
+        scores[judge] = learner.fit(trial, take(rows, fit), ALONE).predict(rows.inputs[judge])
     judged = _judged(rows)
     counted = judged & np.isfinite(scores)
     threshold = best_f1_threshold(rows.labels[counted], scores[counted])
@@ -82,7 +82,7 @@ def cross_validate(  # noqa: PLR0917  what, on what, judged how: the order of th
 
 
 def learning_curve(
-    learner: Learner,
+    learner: Learner[TrainingRows, Predictor],
     trial: Trial,
     rows: TrainingRows,
     part: tuple[Rows, Rows],
@@ -110,7 +110,7 @@ def learning_curve(
     points = []
     for fraction in fractions:
         newest = fit[len(fit) - max(1, round(fraction * len(fit))) :]
-        predictor = learner.fit(trial, take(rows, newest))
+        predictor = learner.fit(trial, take(rows, newest), ALONE)
         train, validation = (
             _value(metric, rows.labels[seen], predictor.predict(rows.inputs[seen]), 0.5, compute)
             for seen in (newest[_judged(rows)[newest]], judge[_judged(rows)[judge]])

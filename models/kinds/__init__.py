@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.contracts.api import GoldenSet
 from models.contracts.learner import FitContext, Learner, Matrix, Saved, Vector
-from models.contracts.product import Contract, Data, ModelProduct, Trial
-from models.contracts.results import Candidate, CheckResult, Measure
+from models.contracts.product import TENANT, Contract, Data, Gate, ModelProduct, Trial
+from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +78,21 @@ class Watched(NamedTuple):
     scores: Vector
     labels: Vector
     times: Any
+
+
+class Learned(NamedTuple):
+    """A learning curve: the gate's metric on the rows fitted and on those left out.
+
+    Attributes:
+        rows: Mean training rows per point.
+        train: Mean per point over the folds, with deviation ``train_sd``; ``validation`` likewise.
+    """
+
+    rows: tuple[int, ...]
+    train: tuple[float, ...]
+    train_sd: tuple[float, ...]
+    validation: tuple[float, ...]
+    validation_sd: tuple[float, ...]
 
 
 class Kind(Protocol):
@@ -178,7 +196,53 @@ class Kind(Protocol):
         """Metric of ``watched`` that traffic is held to; the gate's own where it can be."""
         ...
 
+    def promised(
+        self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
+    ) -> Mapping[str, Estimate]:
+        """Binary metrics on ``watched``: what traffic is compared with."""
+        ...
+
+    def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
+        """Scores of logged inputs, shape (n,); None where the log does not hold what it reads."""
+        ...
+
+    def learned(
+        self, product: ModelProduct, learner: Learner[Any, Any], trial: Trial, tables: Tables
+    ) -> Learned | None:
+        """The trial's learning curve; None where fitting it again takes too long."""
+        ...
+
 
 def kind_of(contract: Contract) -> Kind:
     """The kind of a contract (imported when first asked for: pandas and more come with it)."""
     return cast("Kind", import_module(f"models.kinds.{contract}").KIND)
+
+
+def as_watched(product: ModelProduct) -> ModelProduct:
+    """The product as its traffic is judged: by a metric of one score and one label.
+
+    The gate's metric where traffic can give it. Otherwise the kind's, without a floor: what counts
+    then is the promise of the holdout.
+    """
+    metric = kind_of(product.contract).watched_metric(product)
+    if metric == product.gate.metric:
+        return product
+    floor = 1.0 if metric == "brier" else 0.0
+    gate = Gate(metric=metric, floor=floor, alpha=product.gate.alpha, power=product.gate.power)
+    return product.model_copy(update={"gate": gate})
+
+
+def spread(units: pd.DataFrame, candidate: Candidate, count: int) -> NDArray[np.intp]:
+    """Positions of up to ``count`` units of tenants the model knows, spread evenly over time."""
+    known = np.flatnonzero(units[TENANT].isin(candidate.tenants))
+    places = np.linspace(0, len(known) - 1, min(count, len(known))).astype(np.intp)
+    return known[places]
+
+
+def promised_binary(watched: Watched, threshold: float, alpha: float) -> Mapping[str, Estimate]:
+    """Every binary metric on the watched view, with intervals."""
+    from models.core import evaluation, metrics, slices
+
+    units = slices.Scores(watched.labels, watched.scores, None, (threshold, threshold))
+    drawn = slices.replicate(metrics.BINARY, units, slices.OVERALL, 1000, 0)
+    return evaluation.estimates(metrics.BINARY, units, drawn.challenger, alpha=alpha)

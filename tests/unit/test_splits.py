@@ -137,3 +137,29 @@ def test_a_fold_without_its_share_fails_and_is_named():
         assert not found.passed
         assert "fold 1 has 0 positives (0.0%)" in found.message
         assert "lower folds.k" in found.message
+
+
+def test_published_parts_are_kept_and_time_divides_the_rest():
+    published = frame([50, 3, 90, 1], [0] * 4).assign(part=["train", "holdout", "train", "holdout"])
+    whole = split(published, TimeSplit(holdout=0.5, gap_hours=0))
+    assert whole.train.tolist() == [0, 2]
+    assert whole.holdout.tolist() == [3, 1]
+    few = pd.concat([published, frame([100], [0]).assign(part=None)], ignore_index=True)
+    assert split(few, TimeSplit(holdout=0.5)).gap.tolist() == [4]
+    later = frame(range(100, 120), [0] * 20).assign(part=None)
+    both = split(
+        pd.concat([published, later], ignore_index=True), TimeSplit(holdout=0.5, gap_hours=0)
+    )
+    assert both.train.tolist() == [0, 2, *range(4, 14)]
+    assert both.holdout.tolist() == [3, 1, *range(14, 24)]
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(ValueError, match=r"parts \['test'\] are unknown; give train, holdout"):
+        split(frame([0, 1], [0, 0]).assign(part=["train", "test"]), TimeSplit())
+
+
+def test_the_newest_fold_judges_the_newest_rows_once():
+    ((fit, judge),) = folds(np.array([0.0, 1.0] * 10), Folds(kind="newest", k=4))
+    assert fit.tolist() == list(range(15))
+    assert judge.tolist() == list(range(15, 20))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.contracts.learner import Predictor, TrainingRows
+from models.contracts.learner import ALONE, FitContext, Predictor, TrainingRows
 from models.contracts.product import Trial
 from models.core import boosting, linear, tabular
 from models.core.tabular import Derived
@@ -46,12 +46,15 @@ DERIVED = (
 class SyncConflictLearner:
     """Fits a logistic regression or boosted trees, by ``params["model"]``."""
 
-    def fit(self, trial: Trial, rows: TrainingRows) -> Predictor:
+    def fit(
+        self, trial: Trial, rows: TrainingRows, context: FitContext = ALONE, /
+    ) -> Predictor:
         """Fit one trial; deterministic given the trial's seed.
 
         Raises:
             ValueError: ``params["model"]`` names no model of this product.
         """
+        del context  # a fit takes seconds
         match trial.params.get("model"):
             case linear.KIND:
                 return linear.fit(trial, rows)

@@ -1,0 +1,204 @@
+"""Products that give each row of numbers one probability.
+
+Joins what ``models.core`` computes on arrays with the tables of a snapshot. No file, no framework.
+Imported with the code location for its checks: what is slow to import is imported in the bodies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.contracts.api import GoldenSet, to_rows
+from models.contracts.learner import FitContext, Learner, TrainingRows, Vector
+from models.contracts.product import (
+    EVENT_TIME,
+    JUDGED,
+    LABEL,
+    TENANT,
+    Data,
+    ModelProduct,
+    Trial,
+)
+from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
+from models.core import frames
+from models.core.checks import CHECKS, check_dataset
+from models.kinds import Fit, Learned, Model, Tables, Watched, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.contracts.learner import Matrix
+    from models.core.slices import Units
+    from models.core.splits import Split
+
+SCORE, OVERALL = "score", "overall"
+#: Metrics followed per fold.
+CV_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "f1")
+#: Shares of the past that the learning curve fits on, and the newest folds it is judged on.
+FRACTIONS, CURVE_FOLDS = (0.25, 0.5, 1.0), 3
+FOLDS = {"fold_balance": "Has every fold its share of positives?"}
+
+
+class RowScores:
+    """The kind of contract ``row_scores``."""
+
+    checks: Mapping[str, str] = {**CHECKS, **FOLDS}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every binary metric."""
+        from models.core.metrics import BINARY
+
+        return BINARY
+
+    def check(
+        self,
+        data: Data,
+        frame: pd.DataFrame,
+        parts: Split,
+        previous: pd.DataFrame | None,
+        *,
+        more: Mapping[str, pd.DataFrame],  # noqa: ARG002  rows have no further tables
+        same_definition: bool,
+    ) -> tuple[CheckResult, ...]:
+        """Every check of a snapshot; the folds are checked when the rest can be judged."""
+        from models.core import splits
+
+        found = check_dataset(data, frame, parts, previous, same_definition=same_definition)
+        labels = frame[LABEL].to_numpy(float)[parts.train]
+        folds = splits.folds(labels, data.folds)
+        return (*found, splits.fold_balance(labels, folds, data.folds))
+
+    def fit(
+        self,
+        product: ModelProduct,
+        learner: Learner[TrainingRows, Any],
+        trial: Trial,
+        tables: Tables,
+        context: FitContext,
+    ) -> Fit:
+        """Cross-validate, then fit on all training rows."""
+        from models.core import metrics, splits, training
+
+        rows = frames.training_rows(tables.train, product.data.names)
+        parts = splits.folds(rows.labels, product.data.folds, trial.seed)
+        found = training.cross_validate(learner, trial, rows, parts, CV_METRICS, metrics.compute)
+        begun = time.perf_counter()
+        predictor = learner.fit(trial, rows, context)
+        seconds = time.perf_counter() - begun
+        return Fit(predictor, found.per_fold, found.threshold, {}, seconds)
+
+    def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
+        """The judged rows of the holdout."""
+        del product
+        judged: pd.DataFrame = tables.holdout[tables.holdout[JUDGED]].reset_index(drop=True)
+        return judged
+
+    def answer(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
+    ) -> dict[str, Vector]:
+        """One score per row."""
+        del product, tables
+        inputs = frames.matrix(units, model.candidate.columns)
+        return {SCORE: model.predictor.predict(inputs)}
+
+    def paired(
+        self,
+        product: ModelProduct,
+        units: pd.DataFrame,
+        challenger: tuple[Candidate, Mapping[str, Vector]],
+        champion: tuple[Candidate, Mapping[str, Vector]] | None,
+    ) -> Units:
+        """Scores of both on the same rows."""
+        from models.core.slices import Scores
+
+        del product
+        return Scores(
+            frames.labels(units),
+            challenger[1][SCORE],
+            champion[1][SCORE] if champion else None,
+            (challenger[0].threshold, champion[0].threshold if champion else 0.5),
+        )
+
+    def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
+        """Predict one row."""
+        del product
+        row = units.iloc[number : number + 1]
+        model.predictor.predict(frames.matrix(row, model.candidate.columns))
+
+    def examine(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
+    ) -> dict[str, Measure]:
+        """Nothing yet."""
+        del product, model, units, tables
+        return {}
+
+    def golden(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, rows: int
+    ) -> GoldenSet:
+        """Rows of tenants the model knows, spread over the holdout."""
+        chosen = units.iloc[spread(units, model.candidate, rows)]
+        inputs = frames.matrix(chosen, product.data.names)
+        return GoldenSet(
+            rows=to_rows(product, inputs, chosen[TENANT].tolist()),
+            expected=tuple(model.predictor.predict(inputs).tolist()),
+        )
+
+    def watched(
+        self,
+        product: ModelProduct,
+        units: pd.DataFrame,
+        answers: Mapping[str, Vector],
+        tables: Tables,
+    ) -> Watched:
+        """The rows themselves."""
+        del tables
+        times = units[EVENT_TIME].to_numpy("datetime64[us]")
+        inputs = frames.matrix(units, product.data.names)
+        return Watched(inputs, answers[SCORE], frames.labels(units), times)
+
+    def watched_metric(self, product: ModelProduct) -> str:
+        """The gate's own."""
+        return product.gate.metric
+
+    def promised(
+        self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
+    ) -> Mapping[str, Estimate]:
+        """What the scorecard says: traffic is judged as the holdout was."""
+        del product, watched, threshold
+        return card.metrics[OVERALL]
+
+    def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
+        """What another release says of logged inputs."""
+        places = [product.data.names.index(name) for name in model.candidate.columns]
+        scores: Vector = model.predictor.predict(np.ascontiguousarray(inputs[:, places]))
+        return scores
+
+    def learned(
+        self, product: ModelProduct, learner: Learner[TrainingRows, Any], trial: Trial,
+        tables: Tables,
+    ) -> Learned | None:  # fmt: skip
+        """The trial fitted on more and more of the past, judged on the newest folds."""
+        from models.core import metrics, splits, training
+
+        rows = frames.training_rows(tables.train, product.data.names)
+        parts = splits.folds(rows.labels, product.data.folds, trial.seed)[-CURVE_FOLDS:]
+        curves = [
+            training.learning_curve(
+                learner, trial, rows, part, fractions=FRACTIONS, metric=product.gate.metric,
+                compute=metrics.compute,
+            )
+            for part in parts
+        ]  # fmt: skip
+        values = np.array([[(p.rows, p.train, p.validation) for p in curve] for curve in curves])
+        mean, deviation = values.mean(axis=0).T.tolist(), values.std(axis=0).T.tolist()
+        rounded = tuple(round(n) for n in mean[0])
+        return Learned(rounded, tuple(mean[1]), tuple(deviation[1]), tuple(mean[2]),
+                       tuple(deviation[2]))  # fmt: skip
+
+
+KIND = RowScores()
