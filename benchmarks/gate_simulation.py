@@ -25,6 +25,7 @@ from models.contracts.learner import Vector
 from models.contracts.product import Gate, Guardrail
 from models.contracts.results import GateDecision, Scorecard
 from models.core import gates, metrics, power, significance
+from models.core.slices import Scores
 
 RATE, ROWS, AUC, RHO = 0.225, 2938, 0.957, 0.95  # the mirror's test split of sync_conflict
 PRIMARIES = ("roc_auc", "average_precision", "accuracy")
@@ -105,7 +106,8 @@ def judge(gate: Gate, truth: Truth, rows: int, seed: int, resamples: int = 200) 
     """One challenger through the gate, on rows of ten equal tenants."""
     labels, new, old = truth.draw(rows, seed)
     tenants = np.char.add("t", (np.arange(rows) % 10).astype(str))
-    paired = gates.Paired(labels, new, old, tenants, {"slice_half": np.arange(rows) % 2 == 0})
+    scores = Scores(labels, new, old, (0.5, 0.5))
+    paired = gates.Paired(scores, tenants, {"slice_half": np.arange(rows) % 2 == 0})
     cards = card("new", rows), card("old", rows)
     return gates.decide("a/b", gate, paired, *cards, replicates=resamples, seed=seed)
 

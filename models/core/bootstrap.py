@@ -9,15 +9,15 @@ sorted once and every metric is a cumulative sum or a matrix product over the wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from models.contracts.learner import Vector
+from models.contracts.learner import Matrix, Vector
 from models.contracts.results import Estimate, TestResult
-from models.core import metrics
-from models.core.metrics import Counts
+from models.core import counted, metrics
+from models.core.counted import Counts
 
 #: Cells of one batch: its working arrays then stay in the processor's cache.
 _CELLS = 400_000
@@ -75,7 +75,7 @@ def replicate_all(
     """Several metrics on every resample, sharing the sorting and the sums.
 
     Args:
-        names: Keys of ``metrics.METRICS``.
+        names: From ``metrics.BINARY``.
         labels: Shape (n,) of 0 or 1.
         scores: Shape (n,).
         resamples: Shape (B, n) from ``counts``; worked through in batches of bounded memory.
@@ -95,10 +95,30 @@ def replicate_all(
         raise ValueError(f"counts are of {n} rows, labels of {len(labels)}; draw counts anew")
     step = max(1, _CELLS // n)
     batches = [
-        metrics.evaluate(names, prepared, resamples[start : start + step])
+        counted.evaluate(names, prepared, resamples[start : start + step])
         for start in range(0, size, step)
     ]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+
+
+def means(columns: Mapping[str, Vector], resamples: Counts) -> dict[str, Vector]:
+    """Means of per-unit values on every resample.
+
+    Args:
+        columns: name -> shape (n,).
+        resamples: Shape (B, n) from ``counts``, at least one unit in each.
+
+    Returns:
+        name -> shape (B,).
+    """
+    size, n = resamples.shape
+    values: Matrix = np.stack(list(columns.values()), axis=1)
+    step = max(1, _CELLS // n)
+    drawn = np.concatenate([
+        resamples[start : start + step].astype(float) @ values for start in range(0, size, step)
+    ])  # fmt: skip
+    drawn /= resamples.sum(axis=1, dtype=np.int64)[:, None]
+    return dict(zip(columns, drawn.T, strict=True))
 
 
 def percentile_interval(values: Vector, alpha: float) -> tuple[float, float]:
@@ -142,7 +162,7 @@ def paired_errors(
     """Errors of two models on the SAME resamples, so that what they share cancels.
 
     Args:
-        names: Keys of ``metrics.METRICS``.
+        names: From ``metrics.BINARY``.
         labels: Shape (n,) of 0 or 1.
         challenger: Its scores, shape (n,).
         champion: Its scores, shape (n,).

@@ -7,28 +7,22 @@ Does not belong here: fitting, plots and reports, what a comparison leads to (``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import numpy as np
 
 from models.contracts.learner import Matrix, Vector
 from models.contracts.product import Column
-from models.contracts.results import Candidate, Estimate, Scorecard, TestResult
-from models.core import bootstrap, metrics, significance
+from models.contracts.results import Candidate, Estimate, Measure, Scorecard, TestResult
+from models.core import bootstrap, metrics
 from models.core import slices as slicing
+from models.core.slices import Units
 
 #: The test whose p-value decides; any other metric is decided by the paired bootstrap.
 PRIMARY_TEST: Mapping[str, str] = {"roc_auc": "delong", "accuracy": "mcnemar_exact"}
 #: Noise in standard deviations of a column; share of outlying cells and how far out they lie.
 NOISE_SD, OUTLIER_SHARE, OUTLIER_SD = 0.1, 0.01, 10.0
-
-
-class Holdout(NamedTuple):
-    """The judged rows: labels (n,), tenants (n,) of strings, named boolean masks (``slice_*``)."""
-
-    labels: Vector
-    tenants: slicing.Names
-    slices: Mapping[str, slicing.Mask]
 
 
 class Comparison(NamedTuple):
@@ -67,80 +61,82 @@ class Perturbation(NamedTuple):
 
 def estimates(
     names: Sequence[str],
-    labels: Vector,
-    scores: Vector,
+    units: Units,
     drawn: Mapping[str, Vector],
     *,
-    threshold: float = 0.5,
     alpha: float = 0.05,
+    champion: bool = False,
 ) -> dict[str, Estimate]:
-    """Metrics with intervals of level 1 - 2 * alpha: DeLong's for ROC-AUC, else percentiles.
+    """Metrics with intervals of level 1 - 2 * alpha: the units' own, else percentiles.
+
+    Where noise raises a metric its resamples lie above it by about as much as it lies above the
+    truth; that bias (Efron and Tibshirani 1993, chapter 10) is taken off the interval.
 
     Args:
         names: Keys of ``metrics.METRICS``.
-        labels: Shape (n,) of 0 or 1.
-        scores: Shape (n,).
-        drawn: name -> replicates, shape (B,), from ``bootstrap.replicate_all``.
-        threshold: Decision threshold.
+        units: At least one.
+        drawn: name -> replicates, shape (B,), from ``Units.replicates``.
         alpha: One-sided level.
+        champion: Whether it is the champion's that are wanted.
     """
     found = {}
     for name in names:
-        if name == "roc_auc" and slicing.rarer_class(labels) >= 2:
-            found[name] = significance.delong_interval(labels, scores, alpha=alpha)
-            continue
-        low, high = bootstrap.percentile_interval(drawn[name], alpha)
-        value = metrics.compute(name, labels, scores, threshold)
-        found[name] = Estimate(value=value, low=low, high=high)
+        own = units.interval(name, alpha, champion=champion)
+        if own is None:
+            value, values = units.value(name, champion=champion), drawn[name]
+            if metrics.METRICS[name].noise_raises:
+                values = np.maximum(values - (np.nanmean(values) - value), 0.0)
+            low, high = bootstrap.percentile_interval(values, alpha)
+            own = Estimate(value=value, low=low, high=high)
+        found[name] = own
     return found
 
 
 def compare(
-    name: str, rows: slicing.Scores, drawn: slicing.Replicates, *, alpha: float = 0.05
+    name: str, units: Units, drawn: slicing.Replicates, *, alpha: float = 0.05
 ) -> Comparison:
     """Compare two models, or describe the only one.
 
     Args:
         name: The metric that matters, a key of ``metrics.METRICS``.
-        rows: The same rows scored by both models.
+        units: The same units answered by both models.
         drawn: Replicates of that metric, from ``slices.replicate``.
         alpha: One-sided level.
     """
-    labels, (new_at, old_at) = rows.labels, rows.thresholds
-    only = {"threshold": new_at, "alpha": alpha}
-    new = estimates([name], labels, rows.challenger, drawn.challenger, **only)[name]
-    if rows.champion is None:
+    new = estimates([name], units, drawn.challenger, alpha=alpha)[name]
+    if not units.paired:
         return Comparison(new)
-    only["threshold"] = old_at
-    old = estimates([name], labels, rows.champion, drawn.champion, **only)[name]
+    old = estimates([name], units, drawn.champion, alpha=alpha, champion=True)[name]
     errors = metrics.error(name, new.value), metrics.error(name, old.value)
     relative = bootstrap.paired_test(name, *errors, drawn.errors(name), alpha=alpha)
     effect = Estimate(value=relative.effect, low=relative.low, high=relative.high)
-    new_right = (rows.challenger >= new_at) == (labels == 1)
-    old_right = (rows.champion >= old_at) == (labels == 1)
-    b, c = int((new_right & ~old_right).sum()), int((old_right & ~new_right).sum())
-    tests = [relative, significance.mcnemar_exact(b, c, alpha=alpha)]
-    if slicing.rarer_class(labels) >= 2:
-        tests.append(significance.delong(labels, rows.challenger, rows.champion, alpha=alpha))
+    tests = [relative, *units.tests(alpha)]
     first = PRIMARY_TEST.get(name, "paired_bootstrap")
     tests.sort(key=lambda test: test.name != first)
-    se = cast("float", tests[0].detail.get("se"))
-    if first == "mcnemar_exact":  # under H0 its net count b - c has variance b + c
-        se = float(np.sqrt(b + c)) / len(labels)
-    se = se / errors[1] if errors[1] > 0 else np.nan
+    se = _standard_error(tests[0], len(units)) / errors[1] if errors[1] > 0 else np.nan
     return Comparison(new, old, effect, tuple(tests), se)
+
+
+def _standard_error(test: TestResult, units: int) -> float:
+    """Of the difference of the errors, in the unit of the metric."""
+    if test.name != "mcnemar_exact":
+        return cast("float", test.detail["se"])
+    won, lost = cast("int", test.detail["only_a_right"]), cast("int", test.detail["only_b_right"])
+    return float(np.sqrt(won + lost)) / units  # under H0 the net count has variance won + lost
 
 
 def scorecard(
     candidate_id: str,
     trial: str,
-    scores: Vector,
-    holdout: Holdout,
-    threshold: float,
+    units: Units,
+    tenants: slicing.Names,
+    slices: Mapping[str, slicing.Mask],
     *,
+    names: Sequence[str],
     latency_ms: tuple[float, float],
     size_bytes: int,
     importance: Mapping[str, float],
+    measures: Mapping[str, Measure] = MappingProxyType({}),
     alpha: float = 0.05,
     replicates: int = 1000,
     seed: int = 0,
@@ -150,50 +146,46 @@ def scorecard(
     Args:
         candidate_id: Of the judged candidate.
         trial: Its trial's name.
-        scores: Its probabilities, shape (n,).
-        holdout: The judged rows.
-        threshold: Its decision threshold.
-        latency_ms: p50 and p95 of one single-row prediction, in milliseconds.
+        units: The judged units, answered by it (the challenger of the units).
+        tenants: Shape (n,), owner of each unit.
+        slices: Name (``slice_*``) to shape (n,) booleans.
+        names: Metrics, keys of ``metrics.METRICS`` that the units can give.
+        latency_ms: p50 and p95 of one single-unit answer, in milliseconds.
         size_bytes: Size of the artifact.
         importance: Input -> weight.
+        measures: What was examined beside the metrics.
         alpha: Intervals have level 1 - 2 * alpha.
         replicates: Bootstrap resamples per slice.
         seed: Seed of the resamples; a slice's resamples do not depend on the other slices.
 
     Returns:
-        Slices of ``slices.masks``; an undefined metric is NaN, a slice without rows has none.
+        Slices of ``slices.masks``; an undefined metric is NaN, a slice without units has none.
 
     Raises:
-        ValueError: Rows that cannot be judged, or scores outside [0, 1].
+        ValueError: Units that cannot be judged, or scores outside [0, 1].
     """
-    labels, scores = metrics.check(holdout.labels, scores)
-    masks = slicing.masks(holdout.tenants, holdout.slices)
-    whole = slicing.Scores(labels, scores, None, (threshold, threshold))
-    table = {
-        name: _measure(whole.take(mask), name, replicates, seed, alpha)
-        for name, mask in masks.items()
-    }
+    units.check()
+    primary = np.zeros(len(units)) if units.primary is None else units.primary
+    masks = slicing.masks(tenants, slices, units.primary)
+    table: dict[str, dict[str, Estimate]] = {}
+    for name in masks:
+        here, found = slicing.part(units, masks, name), {}
+        if len(here):
+            drawn = slicing.replicate(names, here, name, replicates, seed).challenger
+            found = estimates(names, here, drawn, alpha=alpha)
+        table[name] = found
     return Scorecard(
         candidate_id=candidate_id,
         trial=trial,
         metrics=table,
         rows={name: int(mask.sum()) for name, mask in masks.items()},
-        positives={name: int(labels[mask].sum()) for name, mask in masks.items()},
+        positives={name: int((primary[mask] == 1).sum()) for name, mask in masks.items()},
         latency_p50_ms=latency_ms[0],
         latency_p95_ms=latency_ms[1],
         size_bytes=size_bytes,
         importance=dict(importance),
+        measures=dict(measures),
     )
-
-
-def _measure(
-    rows: slicing.Scores, slice_name: str, size: int, seed: int, alpha: float
-) -> dict[str, Estimate]:
-    if not rows.labels.size:
-        return {}
-    names, at = tuple(metrics.METRICS), rows.thresholds[0]
-    drawn = slicing.replicate(names, rows, slice_name, size, seed).challenger
-    return estimates(names, rows.labels, rows.challenger, drawn, threshold=at, alpha=alpha)
 
 
 def pick_challenger(candidates: Sequence[Candidate], metric: str) -> Candidate:
@@ -202,14 +194,15 @@ def pick_challenger(candidates: Sequence[Candidate], metric: str) -> Candidate:
     The holdout has no say: who is chosen on the rows that judge is judged too well.
 
     Args:
-        candidates: Simpler ones first.
+        candidates: Simpler ones first; forms are passed over, they serve for another or not at all.
         metric: A key of ``metrics.METRICS`` in every candidate's ``cv``.
 
     Raises:
         ValueError: No candidates, or one without a complete cross-validation of the metric.
     """
+    candidates = [candidate for candidate in candidates if not candidate.form]
     if not candidates:
-        raise ValueError("no candidates to choose from; fit at least one trial")
+        raise ValueError("no candidates to choose from; fit at least one trial that is no form")
     errors = []
     for candidate in candidates:
         folds = np.asarray(candidate.cv.get(metric, ()), float)

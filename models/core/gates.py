@@ -1,7 +1,7 @@
 """The promotion gate: a pure function from paired per-row results and a policy to a decision.
 
 Belongs here: the rule (docs/decisions/0003-the-gate.md) and the sentence that explains a decision.
-Does not belong here: the tests themselves (``significance``), guardrail tests (``slices``), or
+Does not belong here: the tests themselves (``significance``), guardrail tests (``guardrails``), or
 writing, moving and serving anything (the promotion stage does that).
 """
 
@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.contracts.learner import Vector
-from models.contracts.product import Gate
+from models.contracts.product import Gate, Guardrail
 from models.contracts.results import GateDecision, GuardrailResult, Outcome, Scorecard, TestResult
 from models.core import evaluation, metrics, power
+from models.core import guardrails as guarding
 from models.core import slices as slicing
+from models.core.slices import Units
 
 #: DeLong's test and the bootstrap are approximate: at a nominal 5 % they promoted 5.3 % of 12,000
 #: simulated null challengers. ``alpha`` is a promise, so they are held to this share of it.
@@ -24,25 +25,17 @@ APPROXIMATE = 0.8
 
 
 class Paired(NamedTuple):
-    """The same holdout rows, scored by the challenger and by the champion.
+    """The same holdout units, answered by the challenger and by the champion.
 
     Attributes:
-        labels: Shape (n,) of 0 or 1.
-        challenger: Its scores, shape (n,).
-        champion: Its scores, shape (n,); None when nothing serves yet.
+        units: Their answers; not ``paired`` when nothing serves yet.
         tenants: Shape (n,) of strings.
         slices: Name (``slice_*``) to shape (n,) booleans.
-        challenger_threshold: Its decision threshold.
-        champion_threshold: Its decision threshold.
     """
 
-    labels: Vector
-    challenger: Vector
-    champion: Vector | None
+    units: Units
     tenants: slicing.Names
     slices: Mapping[str, slicing.Mask]
-    challenger_threshold: float = 0.5
-    champion_threshold: float = 0.5
 
 
 class _Case(NamedTuple):
@@ -51,10 +44,17 @@ class _Case(NamedTuple):
     gate: Gate
     card: Scorecard
     approved: bool
-    rows: int
-    rarer: int
+    units: Units
     compared: evaluation.Comparison
     guardrails: tuple[GuardrailResult, ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.units)
+
+    @property
+    def rarer(self) -> int:
+        return self.units.scarcest
 
     @property
     def title(self) -> str:
@@ -100,8 +100,8 @@ def decide(
     Args:
         product: Key of the product, for the record.
         gate: The policy.
-        paired: Both models' scores of the same judged rows.
-        challenger: Its scorecard on those rows, for its latency, size and calibration.
+        paired: Both models' answers to the same judged units.
+        challenger: Its scorecard on those units: latency, size, calibration and measures.
         champion: The champion's scorecard; None when nothing serves yet.
         approved: Whether a named person has approved this challenger.
         replicates: Bootstrap resamples.
@@ -111,12 +111,12 @@ def decide(
         The outcome, one sentence of reason and its numbers; ``tests[0]`` is the one that decided.
 
     Raises:
-        ValueError: Unfit rows, scorecards of other rows, or an unknown metric or slice.
+        ValueError: Unfit units, scorecards of other units, or an unknown metric, measure or slice.
     """
     _check(gate, paired, challenger, champion)
-    compared, guardrails = _gather(gate, paired, replicates, seed)
-    rows, rarer = len(paired.labels), slicing.rarer_class(paired.labels)
-    case = _Case(gate, challenger, approved, rows, rarer, compared, guardrails)
+    compared, harms = _gather(gate, paired, replicates, seed)
+    guardrails = harms + _measured(gate, challenger, champion)
+    case = _Case(gate, challenger, approved, paired.units, compared, guardrails)
     outcome, reason = next(verdict for rule in _RULES if (verdict := rule(case)))
     return GateDecision(
         product=product,
@@ -130,7 +130,7 @@ def decide(
         effect=compared.effect,
         tests=_noted(case) if champion else (),
         guardrails=guardrails,
-        rows=rows,
+        rows=case.rows,
         required_rows=_required_rows(case),
         policy=gate.model_dump(mode="json")
         | {"approved": approved, "replicates": replicates, "seed": seed},
@@ -138,46 +138,60 @@ def decide(
 
 
 def _check(gate: Gate, paired: Paired, challenger: Scorecard, champion: Scorecard | None) -> None:
-    for scores in (paired.challenger, paired.champion):
-        if scores is not None:
-            metrics.check(paired.labels, scores)
-    if len(paired.tenants) != len(paired.labels):
-        raise ValueError(f"{len(paired.tenants)} tenants for {len(paired.labels)} rows")
-    if (paired.champion is None) != (champion is None):
+    paired.units.check()
+    rows = len(paired.units)
+    if len(paired.tenants) != rows:
+        raise ValueError(f"{len(paired.tenants)} tenants for {rows} rows")
+    if paired.units.paired != (champion is not None):
         raise ValueError("give the champion's scores and its scorecard, or neither")
     for card in (challenger, champion):
-        if card is not None and card.rows.get(slicing.OVERALL) != len(paired.labels):
+        if card is not None and card.rows.get(slicing.OVERALL) != rows:
             raise ValueError(
                 f"scorecard of {card.candidate_id} is over {card.rows.get(slicing.OVERALL)} rows, "
-                f"the paired scores over {len(paired.labels)}; evaluate both on the same holdout"
+                f"the paired scores over {rows}; evaluate both on the same holdout"
             )
-    named = {gate.metric, *(guardrail.metric for guardrail in gate.guardrails)}
+    named = {gate.metric, *(each.metric for each in gate.guardrails if not _on_measure(each))}
     if untestable := named - (set(metrics.METRICS) - {"calibration_slope"}):
         raise ValueError(
-            f"the gate cannot test {sorted(untestable)}; name metrics of models.core.metrics, and "
-            "bound the calibration slope by max_calibration_error"
+            f"the gate cannot test {sorted(untestable)}; name metrics of models.core.metrics, "
+            "measures as <examination>.<name>, and bound the calibration slope by "
+            "max_calibration_error"
         )
+    for each in gate.guardrails:
+        if _on_measure(each) and each.slice != slicing.OVERALL:
+            raise ValueError(f"the measure {each.metric} knows no slices; remove {each.slice!r}")
+
+
+def _on_measure(guardrail: Guardrail) -> bool:
+    return "." in guardrail.metric
+
+
+def _measured(
+    gate: Gate, challenger: Scorecard, champion: Scorecard | None
+) -> tuple[GuardrailResult, ...]:
+    before = None if champion is None else champion.measures
+    return tuple(
+        guarding.judge_measure(each, challenger.measures, before)
+        for each in gate.guardrails
+        if _on_measure(each)
+    )
 
 
 def _gather(
     gate: Gate, paired: Paired, size: int, seed: int
 ) -> tuple[evaluation.Comparison, tuple[GuardrailResult, ...]]:
-    rows = slicing.Scores(
-        np.asarray(paired.labels, float),
-        np.asarray(paired.challenger, float),
-        None if paired.champion is None else np.asarray(paired.champion, float),
-        (paired.challenger_threshold, paired.champion_threshold),
-    )
-    available = slicing.masks(paired.tenants, paired.slices)
-    family = slicing.expand(gate.guardrails, available)
+    units = paired.units
+    available = slicing.masks(paired.tenants, paired.slices, units.primary)
+    tested = [each for each in gate.guardrails if not _on_measure(each)]
+    family = guarding.expand(tested, available)
     here = family.pop(slicing.OVERALL, [])
     wanted = {gate.metric, *(guardrail.metric for guardrail in here)}
-    drawn = slicing.replicate(sorted(wanted), rows, slicing.OVERALL, size, seed)
-    harms = [slicing.harm(guardrail, slicing.OVERALL, rows, drawn) for guardrail in here]
+    drawn = slicing.replicate(sorted(wanted), units, slicing.OVERALL, size, seed)
+    harms = [guarding.harm(guardrail, slicing.OVERALL, units, drawn) for guardrail in here]
     for name, guardrails in family.items():
-        harms += slicing.harms(guardrails, name, rows.take(available[name]), size, seed)
-    compared = evaluation.compare(gate.metric, rows, drawn, alpha=gate.alpha)
-    return compared, slicing.judge_harms(harms, gate.alpha)
+        harms += guarding.harms(guardrails, name, slicing.part(units, available, name), size, seed)
+    compared = evaluation.compare(gate.metric, units, drawn, alpha=gate.alpha)
+    return compared, guarding.judge_harms(harms, gate.alpha)
 
 
 def _noted(case: _Case) -> tuple[TestResult, ...]:
@@ -214,10 +228,10 @@ def _worse(case: _Case) -> _Verdict:
 def _scarce(case: _Case) -> _Verdict:
     if case.rarer >= slicing.MIN_CLASS_ROWS:
         return None
-    return "too_few_data", (
-        f"Only {case.rarer} of {case.rows} judged rows are of the rarer class, "
-        f"{slicing.MIN_CLASS_ROWS} are needed: {_wait(case)}."
-    )
+    shown = f"Only {case.rarer} of {case.rows} judged rows are of the rarer class"
+    if case.units.primary is None:
+        shown = f"Only {case.rarer} {case.units.counted} are judged"
+    return "too_few_data", f"{shown}, {slicing.MIN_CLASS_ROWS} are needed: {_wait(case)}."
 
 
 def _failing(case: _Case) -> _Verdict:

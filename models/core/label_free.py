@@ -24,12 +24,12 @@ from scipy.special import expit, logit
 from models.contracts.learner import Matrix, Vector
 from models.contracts.monitoring import Recalibration
 from models.contracts.results import Estimate
-from models.core import bootstrap, calibration, metrics
+from models.core import bootstrap, calibration, counted, metrics
 
 Mask = NDArray[np.bool_]
 
 #: What expected counts determine: all but the calibration, which estimates take as given.
-ESTIMABLE = tuple(name for name in metrics.METRICS if name != "calibration_slope")
+ESTIMABLE = tuple(name for name in metrics.BINARY if name not in {"calibration_slope", "ece"})
 #: Simulated outcomes behind an interval.
 DRAWS = 200
 #: Rows of nearly equal score are counted together, in at most this many groups (plus one).
@@ -125,8 +125,8 @@ def estimate(
     likely = _probabilities(grouped.scores, recalibration.intercept, recalibration.slope)
     expected = np.concatenate([grouped.rows * likely, grouped.rows * (1 - likely)])
     parts = np.rint(expected * (_PARTS / len(scores))).astype(np.int64)
-    values = metrics.evaluate(names, prepared, _counts(parts[None, :]))
-    drawn = metrics.evaluate(names, prepared, _counts(_simulated(grouped, recalibration, seed)))
+    values = counted.evaluate(names, prepared, _counts(parts[None, :]))
+    drawn = counted.evaluate(names, prepared, _counts(_simulated(grouped, recalibration, seed)))
     return {name: _estimate(float(values[name][0]), drawn[name], alpha) for name in names}
 
 
@@ -229,7 +229,7 @@ def _group(scores: Vector, threshold: float) -> Grouped:
     return Grouped(np.clip(means, distinct[starts], distinct[last]), grouped)
 
 
-def _both_ways(names: Sequence[str], grouped: Grouped, threshold: float) -> metrics.Prepared:
+def _both_ways(names: Sequence[str], grouped: Grouped, threshold: float) -> counted.Prepared:
     """Every group twice, as positive and as negative: outcomes are then counts of the two."""
     size = len(grouped.scores)
     labels = np.repeat([1.0, 0.0], size)
@@ -255,9 +255,9 @@ def _probabilities(scores: Vector, intercept: float | Matrix, slope: float | Mat
     return likely
 
 
-def _counts(numbers: NDArray[np.int64]) -> metrics.Counts:
+def _counts(numbers: NDArray[np.int64]) -> counted.Counts:
     """The type says bytes, which a bootstrap's counts fit; ``evaluate`` counts in 64 bits."""
-    return cast("metrics.Counts", numbers)
+    return cast("counted.Counts", numbers)
 
 
 def _estimate(value: float, drawn: Vector, alpha: float) -> Estimate:

@@ -1,10 +1,8 @@
-"""The metrics of binary classification, each written once for plain and for resampled rows.
+"""The metrics there are: words, direction and error of each; values of the binary ones.
 
-Belongs here: what a metric is, its value, its error, the confusion matrix and the class report.
-Does not belong here: intervals (``bootstrap``), tests (``significance``), which slice (``slices``).
-
-Every metric is a function of counts per row: ``compute`` gives each row the count 1, the bootstrap
-a batch of resampled counts, so both agree. Ties are exact, as in scikit-learn with sample weights.
+Belongs here: the registry, the value and error of a metric, the confusion matrix and class report.
+Does not belong here: the arithmetic of the binary metrics (``counted``) and of the per-user ones
+(``ranking.metrics``), intervals (``bootstrap``), tests (``significance``), slices (``slices``).
 """
 
 from __future__ import annotations
@@ -15,26 +13,31 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.contracts.learner import Matrix, Vector
-from models.core import calibration
+from models.contracts.learner import Vector
+from models.core import counted
 
 Value = TypeVar("Value", float, Vector)
-Index = NDArray[np.intp]
-Counts = NDArray[np.uint8]
-
-RECALL_TARGET = 0.8
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: its key, the words for a person, its direction, whether it needs a threshold."""
+    """One metric: its key, the words for a person, what it needs and which way it points.
+
+    Attributes:
+        uses_threshold: Whether it is a metric of decisions, not of scores.
+        per_user: Whether it is a mean over users, each with a ranking; all others are of rows with
+            a score and a label of 0 or 1.
+        noise_raises: Whether it grows with the noise of a sample, as every mean distance does; its
+            resamples then lie above its value.
+    """
 
     name: str
     title: str
     higher_is_better: bool = True
     uses_threshold: bool = False
+    per_user: bool = False
+    noise_raises: bool = False
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -55,11 +58,24 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("brier", "Brier score", higher_is_better=False),
             Metric("log_loss", "log loss", higher_is_better=False),
             Metric("calibration_slope", "calibration slope"),
+            Metric("macro_f1", "macro F1", uses_threshold=True),
+            Metric("ece", "expected calibration error", higher_is_better=False, noise_raises=True),
+            Metric("ndcg_at_10", "nDCG@10", per_user=True),
+            Metric("recall_at_10", "recall@10", per_user=True),
+            Metric("precision_at_10", "precision@10", per_user=True),
+            Metric("map_at_10", "MAP@10", per_user=True),
+            Metric("hit_rate_at_10", "hit rate@10", per_user=True),
+            Metric("ndcg_at_20", "nDCG@20", per_user=True),
+            Metric("recall_at_20", "recall@20", per_user=True),
+            Metric("novelty_at_10", "novelty@10 in bits", per_user=True),
+            Metric("popularity_at_10", "popularity@10", higher_is_better=False, per_user=True),
         )
     }
 )
-_RANKING = frozenset({"roc_auc", "average_precision", "precision_at_80_recall"})
-_PROBABILITY = frozenset({"brier", "log_loss", "calibration_slope"})
+#: Metrics of rows with a score and a label of 0 or 1, and metrics of users with a ranking.
+BINARY = tuple(name for name, metric in METRICS.items() if not metric.per_user)
+PER_USER = tuple(name for name, metric in METRICS.items() if metric.per_user)
+_PROBABILITY = frozenset({"brier", "log_loss", "calibration_slope", "ece"})
 
 
 class Confusion(NamedTuple):
@@ -81,35 +97,13 @@ class ClassRow(NamedTuple):
     support: int
 
 
-class Prepared(NamedTuple):
-    """What does not depend on the counts, worked out once.
-
-    Attributes:
-        positives: Row numbers, highest score first.
-        negatives: Row numbers, highest score first.
-        above: For each positive, how many negatives score strictly higher.
-        level: For each positive, how many negatives score at least as high.
-        tied: For each positive, how many positives score at least as high.
-        additive: Shape (n, k) per-row terms whose weighted sums give the other metrics.
-        recalibration: Full-sample fit behind the calibration slope; None when not asked for.
-    """
-
-    positives: Index
-    negatives: Index
-    above: Index
-    level: Index
-    tied: Index
-    additive: Matrix
-    recalibration: calibration.Recalibration | None
-
-
 def compute(name: str, labels: Vector, scores: Vector, threshold: float = 0.5) -> float:
     """Value of one metric.
 
     Args:
-        name: A key of ``METRICS``.
+        name: One of ``BINARY``.
         labels: Shape (n,) of 0 or 1.
-        scores: Shape (n,); probabilities for brier, log_loss and calibration_slope.
+        scores: Shape (n,); probabilities for brier, log_loss, ece and calibration_slope.
         threshold: Rows with at least this score are called positive.
 
     Returns:
@@ -122,13 +116,40 @@ def compute(name: str, labels: Vector, scores: Vector, threshold: float = 0.5) -
     """
     ones = np.ones((1, len(labels)), np.uint8)
     prepared = prepare([name], labels, scores, threshold)
-    return float(evaluate([name], prepared, ones)[name][0])
+    return float(counted.evaluate([name], prepared, ones)[name][0])
+
+
+def prepare(
+    names: Iterable[str], labels: Vector, scores: Vector, threshold: float = 0.5
+) -> counted.Prepared:
+    """Check names and rows, then what ``counted.evaluate`` needs of them.
+
+    Raises:
+        ValueError: Names outside ``BINARY``, rows that cannot be judged, scores that are no
+            probabilities where a metric needs them.
+    """
+    names = tuple(names)
+    if unknown := set(names) - set(BINARY):
+        raise ValueError(f"unknown metrics {sorted(unknown)}; there are {sorted(BINARY)}")
+    labels, scores = check(labels, scores)
+    if _PROBABILITY & set(names) and (scores.min() < 0 or scores.max() > 1):
+        raise ValueError(
+            "Brier score, log loss and calibration need probabilities: scores within [0, 1]"
+        )
+    return counted.prepare(names, labels, scores, threshold)
 
 
 def error(name: str, value: Value) -> Value:
-    """What a better model makes smaller: 1 - value, the value itself, or |slope - 1|."""
+    """What a better model makes smaller, never negative.
+
+    1 - value, or the value itself where lower is better; |slope - 1|; of novelty in bits the share
+    of users ``2 ** -value`` who know an item that novel: 1 - bits would be negative.
+    """
     if name == "calibration_slope":
         return abs(value - 1)
+    if name == "novelty_at_10":
+        share: Value = 2.0**-value
+        return share
     return 1 - value if METRICS[name].higher_is_better else value
 
 
@@ -177,113 +198,6 @@ def check(labels: Vector, scores: Vector) -> tuple[Vector, Vector]:
     if bad := int((~np.isfinite(scores)).sum()):
         raise ValueError(f"{bad} scores are NaN or infinite; mend the model's predict()")
     return labels, scores
-
-
-def prepare(
-    names: Iterable[str], labels: Vector, scores: Vector, threshold: float = 0.5
-) -> Prepared:
-    """Everything ``evaluate`` needs that is the same for every resample of these rows."""
-    names = tuple(names)
-    if unknown := set(names) - set(METRICS):
-        raise ValueError(f"unknown metrics {sorted(unknown)}; there are {sorted(METRICS)}")
-    labels, scores = check(labels, scores)
-    if _PROBABILITY & set(names) and (scores.min() < 0 or scores.max() > 1):
-        raise ValueError("Brier score, log loss and calibration slope need scores within [0, 1]")
-    order = np.argsort(-scores, kind="stable")
-    positives, negatives = order[labels[order] == 1], order[labels[order] == 0]
-    up, down = -scores[positives], -scores[negatives]
-    fitted = calibration.fit(labels, scores) if "calibration_slope" in names else None
-    return Prepared(
-        positives,
-        negatives,
-        np.searchsorted(down, up, side="left"),
-        np.searchsorted(down, up, side="right"),
-        np.searchsorted(up, up, side="right"),
-        _additive(labels, scores, threshold, fitted),
-        fitted,
-    )
-
-
-def evaluate(names: Iterable[str], prepared: Prepared, counts: Counts) -> dict[str, Vector]:
-    """Metrics of B resamples at once.
-
-    Args:
-        names: Keys of ``METRICS`` that were given to ``prepare``.
-        prepared: From ``prepare``.
-        counts: Shape (B, n), how often each row occurs; all ones for the sample itself.
-
-    Returns:
-        name -> shape (B,), NaN where undefined.
-    """
-    names = set(names)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = _ranking(names, prepared, counts) if _RANKING & names else {}
-        if names - _RANKING:
-            sums = np.asarray(counts, float) @ prepared.additive
-            values |= _from_sums(sums, prepared.recalibration)
-    return {name: values[name] for name in names}
-
-
-def _additive(
-    labels: Vector, scores: Vector, threshold: float, fitted: calibration.Recalibration | None
-) -> Matrix:
-    called = (scores >= threshold).astype(float)
-    tiny = np.finfo(float).eps  # scikit-learn clips the log loss here
-    likelihood = np.clip(np.where(labels == 1, scores, 1 - scores), tiny, 1 - tiny)
-    columns = [np.ones_like(labels), labels, called, called * labels]
-    columns += [(scores - labels) ** 2, -np.log(likelihood)]
-    if fitted is not None:
-        columns += list(calibration.step_terms(labels, scores, fitted).T)
-    return np.stack(columns, axis=1)
-
-
-def _from_sums(sums: Matrix, fitted: calibration.Recalibration | None) -> dict[str, Vector]:
-    rows, positive, called, tp, squares, surprise = sums[:, :6].T
-    fp, fn = called - tp, positive - tp
-    tn = rows - positive - fp
-    values = {
-        "f1": 2 * tp / (2 * tp + fp + fn),
-        "precision": tp / called,
-        "recall": tp / positive,
-        "accuracy": (tp + tn) / rows,
-        "specificity": tn / (tn + fp),
-        "f1_negative": 2 * tn / (2 * tn + fp + fn),
-        "precision_negative": tn / (tn + fn),
-        "recall_negative": tn / (tn + fp),
-        "brier": squares / rows,
-        "log_loss": surprise / rows,
-    }
-    if fitted is not None:
-        values["calibration_slope"] = calibration.one_step(fitted, sums[:, 6:])
-    return values
-
-
-def _ranking(names: set[str], prepared: Prepared, counts: Counts) -> dict[str, Vector]:
-    """Ranking metrics from counts accumulated down the ranking, evaluated at the positives."""
-    weight = np.take(counts, prepared.positives, axis=1)
-    misses = _accumulated(np.take(counts, prepared.negatives, axis=1))
-    level, negative = misses[:, prepared.level], misses[:, -1]
-    values = {}
-    if "roc_auc" in names:
-        beating = np.einsum("bi,bi->b", weight, misses[:, prepared.above] + level)
-        pairs = weight.sum(axis=1, dtype=np.int64) * negative
-        values["roc_auc"] = 1 - beating / (2 * pairs)
-    if names & {"average_precision", "precision_at_80_recall"}:
-        hits = _accumulated(weight)
-        found, positive = hits[:, prepared.tied], hits[:, -1]
-        precision = np.where(found > 0, found / (found + level), 0.0)
-        enough = found >= RECALL_TARGET * positive[:, None] - 1e-9
-        best = np.where(enough, precision, 0.0).max(axis=1, initial=0.0)
-        values["precision_at_80_recall"] = np.where(positive > 0, best, np.nan)
-        values["average_precision"] = np.einsum("bi,bi->b", weight, precision) / positive
-    return values
-
-
-def _accumulated(counts: Counts) -> NDArray[np.int64]:
-    """Cumulative sums along each row with a leading zero, shape (B, k + 1), in fast integers."""
-    sums = np.zeros((counts.shape[0], counts.shape[1] + 1), np.int64)
-    np.cumsum(counts.astype(np.int64), axis=1, out=sums[:, 1:])
-    return sums
 
 
 def _class_row(name: str, hits: int, false: int, missed: int) -> ClassRow:

@@ -34,7 +34,7 @@ def realised(
     """Slice to metric to value with its interval of level 1 - 2 * alpha.
 
     Args:
-        names: Keys of ``metrics.METRICS``.
+        names: From ``metrics.BINARY``.
         labels: Shape (n,) of 0 or 1: rows with a known outcome only.
         scores: Shape (n,).
         masks: Slice to rows.
@@ -67,7 +67,8 @@ def _measure(
     drawn: dict[str, Vector] = {}
     if resampled := [name for name in names if name != "roc_auc"]:  # that has DeLong's interval
         drawn = _replicates(resampled, labels, scores, threshold, seed)
-    return evaluation.estimates(names, labels, scores, drawn, threshold=threshold, alpha=alpha)
+    units = slicing.Scores(labels, scores, None, (threshold, threshold))
+    return evaluation.estimates(names, units, drawn, alpha=alpha)
 
 
 def _replicates(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from models.contracts.monitoring import RollbackDecision
 from models.contracts.product import Gate, Guardrail, Monitoring
 from models.contracts.results import Estimate
-from models.core import evaluation, metrics, windows
+from models.core import evaluation, guardrails, metrics, windows
 from models.core import slices as slicing
 
 #: Who is named in the ledger for a rollback that nobody asked for.
@@ -121,7 +121,7 @@ def _by_outcomes(
     """The gate's own guardrail test, with the champion in the challenger's place."""
     drawn = slicing.replicate([gate.metric], rows, slicing.OVERALL, _REPLICATES, seed)
     tolerance = Guardrail(metric=gate.metric, max_loss=policy.max_loss)
-    harm = slicing.harm(tolerance, slicing.OVERALL, rows, drawn)
+    harm = guardrails.harm(tolerance, slicing.OVERALL, rows, drawn)
     compared = evaluation.compare(gate.metric, rows, drawn, alpha=gate.alpha)
     p_value = 1.0 if harm.p_value is None else harm.p_value
     worse = p_value < gate.alpha

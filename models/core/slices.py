@@ -1,44 +1,187 @@
-"""Slices: which rows they are, and whether a challenger does harm in one of them.
+"""Slices: which units they are, and what one or two models answered on the units of one slice.
 
-Belongs here: row masks by name, the guardrail tests and their Holm family.
-Does not belong here: the decision on the primary metric (``gates``).
+Belongs here: masks by name, the interface of the judged units of every contract, rows with one
+label, resampling both models alike. Does not belong here: units of the other contracts (``units``),
+guardrails (``guardrails``), decisions (``gates``).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from models.contracts.learner import Vector
-from models.contracts.product import Guardrail
-from models.contracts.results import GuardrailResult
+from models.contracts.results import Estimate, TestResult
 from models.core import bootstrap, metrics, significance
+from models.core.counted import Counts
 
 Mask = NDArray[np.bool_]
 Names = NDArray[np.str_]
+Answers = TypeVar("Answers")
 
 OVERALL, TENANT = "overall", "tenant"
+#: Slices of this prefix name a group of people; ``masks`` derives two more of each.
+IDENTITY = "slice_identity_"
+BPSN, BNSP = "bpsn_identity_", "bnsp_identity_"
 #: A slice with fewer rows of either class is reported, not tested: its metrics are mostly noise.
 MIN_CLASS_ROWS = 30
 
 
-class Scores(NamedTuple):
-    """Rows of one slice, scored by one or two models; thresholds of challenger and champion."""
+class Units(Protocol):
+    """What is judged one by one (rows, texts, users), answered by one or two models.
+
+    ``champion=True`` asks for the champion's; where there is none that is a ValueError.
+    """
+
+    @property
+    def counted(self) -> str:
+        """What ``scarcest`` counts, in words."""
+        ...
+
+    @property
+    def paired(self) -> bool:
+        """Whether a champion answered too."""
+        ...
+
+    @property
+    def scarcest(self) -> int:
+        """Rows of the rarer class, or users: fewer than ``MIN_CLASS_ROWS`` are not tested."""
+        ...
+
+    @property
+    def primary(self) -> Vector | None:
+        """Labels that divide the units, shape (n,) of 0, 1 or NaN; None where there are none."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def check(self) -> None:
+        """Refuse what cannot be judged.
+
+        Raises:
+            ValueError: It says what is wrong.
+        """
+        ...
+
+    def take(self, mask: Mask) -> Units:
+        """The units under a mask."""
+        ...
+
+    def first(self) -> Units:
+        """The same units, judged by their primary label alone."""
+        ...
+
+    def value(self, metric: str, *, champion: bool = False) -> float:
+        """A metric; NaN where it is undefined."""
+        ...
+
+    def replicates(
+        self, names: Iterable[str], counts: Counts, *, champion: bool = False
+    ) -> dict[str, Vector]:
+        """Metrics of B resamples given as counts of shape (B, n): name -> shape (B,)."""
+        ...
+
+    def interval(self, metric: str, alpha: float, *, champion: bool = False) -> Estimate | None:
+        """A better interval of level 1 - 2 * alpha than the bootstrap's, where there is one."""
+        ...
+
+    def tests(self, alpha: float) -> tuple[TestResult, ...]:
+        """Tests of "the challenger is better" beside the paired bootstrap; needs a champion."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Rows with a label of 0 or 1 each, scored by one or two models.
+
+    Attributes:
+        labels: Shape (n,) of 0.0 or 1.0.
+        challenger: Its scores, shape (n,).
+        champion: Its scores, shape (n,); None when there is none.
+        thresholds: Decision thresholds of challenger and champion.
+    """
 
     labels: Vector
     challenger: Vector
     champion: Vector | None
     thresholds: tuple[float, float]
 
+    counted: ClassVar[str] = "rows of a class"
+
+    @property
+    def paired(self) -> bool:
+        """Whether a champion answered too."""
+        return self.champion is not None
+
+    @property
+    def scarcest(self) -> int:
+        """Rows of the rarer class."""
+        return rarer_class(self.labels)
+
+    @property
+    def primary(self) -> Vector | None:
+        """The labels."""
+        return self.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def check(self) -> None:
+        """Refuse rows that ``metrics.check`` refuses."""
+        for scores in (self.challenger, self.champion):
+            if scores is not None:
+                metrics.check(self.labels, scores)
+
     def take(self, mask: Mask) -> Scores:
         """The rows under a mask."""
         champion = None if self.champion is None else self.champion[mask]
         return Scores(self.labels[mask], self.challenger[mask], champion, self.thresholds)
+
+    def first(self) -> Scores:
+        """Themselves: they have one label."""
+        return self
+
+    def value(self, metric: str, *, champion: bool = False) -> float:
+        """One of ``metrics.BINARY``; NaN without rows."""
+        scores, threshold = self._of(champion=champion)
+        return metrics.compute(metric, self.labels, scores, threshold) if len(self) else np.nan
+
+    def replicates(
+        self, names: Iterable[str], counts: Counts, *, champion: bool = False
+    ) -> dict[str, Vector]:
+        """Metrics of resampled rows."""
+        scores, threshold = self._of(champion=champion)
+        return bootstrap.replicate_all(names, self.labels, scores, counts, threshold)
+
+    def interval(self, metric: str, alpha: float, *, champion: bool = False) -> Estimate | None:
+        """DeLong's for ROC-AUC."""
+        if metric != "roc_auc" or self.scarcest < 2:
+            return None
+        return significance.delong_interval(
+            self.labels, self._of(champion=champion)[0], alpha=alpha
+        )
+
+    def tests(self, alpha: float) -> tuple[TestResult, ...]:
+        """Exact McNemar, and DeLong where each class has two rows."""
+        champion = known(self.champion)
+        new = (self.challenger >= self.thresholds[0]) == (self.labels == 1)
+        old = (champion >= self.thresholds[1]) == (self.labels == 1)
+        b, c = int((new & ~old).sum()), int((old & ~new).sum())
+        tests = [significance.mcnemar_exact(b, c, alpha=alpha)]
+        if self.scarcest >= 2:
+            delong = significance.delong(self.labels, self.challenger, champion, alpha=alpha)
+            tests.append(delong)
+        return tuple(tests)
+
+    def _of(self, *, champion: bool) -> tuple[Vector, float]:
+        if not champion:
+            return self.challenger, self.thresholds[0]
+        return known(self.champion), self.thresholds[1]
 
 
 class Replicates(NamedTuple):
@@ -54,24 +197,31 @@ class Replicates(NamedTuple):
         )
 
 
-class Harm(NamedTuple):
-    """One guardrail in one slice, before Holm's correction."""
+def known(champion: Answers | None) -> Answers:
+    """The champion's answers.
 
-    guardrail: Guardrail
-    slice: str
-    challenger: float
-    champion: float | None
-    relative_loss: float | None
-    p_value: float | None
-    enough: bool
+    Raises:
+        ValueError: There is no champion.
+    """
+    if champion is None:
+        raise ValueError("these units were answered by one model only; give the champion's answers")
+    return champion
 
 
-def masks(tenants: Names, slices: Mapping[str, Mask]) -> dict[str, Mask]:
-    """Row masks of every slice: ``overall``, the named ones, then ``tenant=<name>`` by name.
+def masks(
+    tenants: Names, slices: Mapping[str, Mask], primary: Vector | None = None
+) -> dict[str, Mask]:
+    """Masks of every slice: ``overall``, the named, the derived, then ``tenant=<name>`` by name.
+
+    A group of people ``slice_identity_<g>`` brings two more (Borkan et al. 2019, Nuanced metrics
+    for measuring unintended bias): ``bpsn_identity_<g>``, the others' positives and the group's
+    negatives, and ``bnsp_identity_<g>``, the others' negatives and the group's positives. The
+    ROC-AUC of the three is the subgroup, BPSN and BNSP AUC.
 
     Args:
-        tenants: Shape (n,), owner of each row.
+        tenants: Shape (n,), owner of each unit.
         slices: Name to shape (n,) booleans, e.g. ``slice_hard``.
+        primary: ``Units.primary``; without it nothing is derived.
 
     Raises:
         ValueError: A mask of another length or type.
@@ -81,7 +231,21 @@ def masks(tenants: Names, slices: Mapping[str, Mask]) -> dict[str, Mask]:
         if np.shape(mask) != np.shape(tenants) or np.asarray(mask).dtype != bool:
             raise ValueError(f"slice {name!r} must be {len(tenants)} booleans, one per row")
         found[name] = np.asarray(mask)
+    if primary is not None:
+        for name in [each for each in found if each.startswith(IDENTITY)]:
+            group, inside = name.removeprefix(IDENTITY), found[name]
+            found[BPSN + group] = (~inside & (primary == 1)) | (inside & (primary == 0))
+            found[BNSP + group] = (~inside & (primary == 0)) | (inside & (primary == 1))
     return found | {f"{TENANT}={name}": tenants == name for name in np.unique(tenants)}
+
+
+def part(units: Units, available: Mapping[str, Mask], name: str) -> Units:
+    """The units of one of ``masks``.
+
+    Derived slices divide by the primary label, so they are judged by that label alone.
+    """
+    units = units.take(available[name])
+    return units.first() if name.startswith((BPSN, BNSP)) else units
 
 
 def rarer_class(labels: Vector) -> int:
@@ -96,135 +260,15 @@ def enough_rows(labels: Vector) -> bool:
 
 
 def replicate(
-    names: Sequence[str], rows: Scores, slice_name: str, size: int, seed: int
+    names: Sequence[str], units: Units, slice_name: str, size: int, seed: int
 ) -> Replicates:
     """Both models on the same resamples of one slice.
 
     The seed is mixed with the slice's name, so one more slice leaves the others as they were.
     """
-    resamples = bootstrap.counts(len(rows.labels), size, [seed, zlib.crc32(slice_name.encode())])
-    old = {}
-    if rows.champion is not None:
-        old = bootstrap.replicate_all(
-            names, rows.labels, rows.champion, resamples, rows.thresholds[1]
-        )
-    new = bootstrap.replicate_all(
-        names, rows.labels, rows.challenger, resamples, rows.thresholds[0]
-    )
-    return Replicates(new, old)
-
-
-def expand(
-    guardrails: Sequence[Guardrail], available: Mapping[str, Mask]
-) -> dict[str, list[Guardrail]]:
-    """Slice -> its guardrails; ``tenant`` stands for every tenant.
-
-    Raises:
-        ValueError: A guardrail names a slice that the rows do not have.
-    """
-    cases: dict[str, list[Guardrail]] = {}
-    for guardrail in guardrails:
-        names = [guardrail.slice]
-        if guardrail.slice == TENANT:
-            names = [name for name in available if name.startswith(f"{TENANT}=")]
-        for name in names:
-            if name not in available:
-                raise ValueError(
-                    f"guardrail on {guardrail.metric} names slice {name!r}, but the holdout has "
-                    f"{sorted(available)}; correct the product's gate or add the column"
-                )
-            cases.setdefault(name, []).append(guardrail)
-    return cases
-
-
-def harms(
-    guardrails: Sequence[Guardrail], slice_name: str, rows: Scores, size: int, seed: int
-) -> list[Harm]:
-    """All guardrails of one slice, tested on the same ``size`` resamples."""
-    drawn = None
-    if rows.champion is not None and enough_rows(rows.labels):
-        names = sorted({guardrail.metric for guardrail in guardrails})
-        drawn = replicate(names, rows, slice_name, size, seed)
-    return [harm(guardrail, slice_name, rows, drawn) for guardrail in guardrails]
-
-
-def harm(guardrail: Guardrail, slice_name: str, rows: Scores, drawn: Replicates | None) -> Harm:
-    """Test H0: the challenger's error is at most (1 + max_loss) times the champion's.
-
-    The excess over the tolerance is held against its paired-bootstrap standard error. A share of
-    resamples, as in the primary test, cannot tell 1e-4 from 1e-9, which Holm's correction over many
-    tenants needs, and was liberal in small slices (docs/decisions/0003-the-gate.md).
-
-    Args:
-        guardrail: Metric and tolerance.
-        slice_name: For the record.
-        rows: The slice's rows.
-        drawn: Both models' metrics on its resamples; None leaves the floor only.
-    """
-    name, enough = guardrail.metric, enough_rows(rows.labels)
-    challenger = _value(name, rows.labels, rows.challenger, rows.thresholds[0])
-    if rows.champion is None:
-        return Harm(guardrail, slice_name, challenger, None, None, None, enough)
-    champion = _value(name, rows.labels, rows.champion, rows.thresholds[1])
-    new, old = metrics.error(name, challenger), metrics.error(name, champion)
-    loss = -float(bootstrap.relative_reduction(np.array(new), np.array(old)))
-    relative = None if np.isnan(loss) else loss
-    p_value = None
-    if drawn is not None and enough:
-        p_value = _harm_p(new, old, drawn.errors(name), 1 + guardrail.max_loss)
-    return Harm(guardrail, slice_name, challenger, champion, relative, p_value, enough)
-
-
-def _harm_p(new: float, old: float, pairs: bootstrap.PairedErrors, tolerated: float) -> float:
-    excess = pairs.challenger - tolerated * pairs.champion
-    excess = excess[~np.isnan(excess)]
-    if len(excess) < 2:
-        return 1.0
-    z = bootstrap.standardised(new - tolerated * old, float(excess.std(ddof=1)))
-    return float(stats.norm.sf(z))
-
-
-def _value(name: str, labels: Vector, scores: Vector, threshold: float) -> float:
-    return metrics.compute(name, labels, scores, threshold) if len(labels) else np.nan
-
-
-def judge_harms(harms: Sequence[Harm], alpha: float) -> tuple[GuardrailResult, ...]:
-    """Correct the family of harm tests with Holm and say of each whether it is violated."""
-    tested = [i for i, case in enumerate(harms) if case.enough and case.p_value is not None]
-    p_values = np.array([harms[i].p_value for i in tested], float)
-    adjusted = dict(zip(tested, significance.holm(p_values).tolist(), strict=True))
-    return tuple(_result(case, adjusted.get(i), alpha) for i, case in enumerate(harms))
-
-
-def _result(case: Harm, adjusted: float | None, alpha: float) -> GuardrailResult:
-    status: Any = "passed"
-    where = f"{metrics.METRICS[case.guardrail.metric].title} on {case.slice}"
-    reason = f"{where} is {case.challenger:.4f}, within what is allowed"
-    floor = case.guardrail.floor
-    if not case.enough:
-        status = "too_few_rows"
-        reason = f"{where} is not tested: fewer than {MIN_CLASS_ROWS} rows of a class"
-    elif floor is not None and misses(case.guardrail.metric, case.challenger, floor):
-        status = "violated"
-        reason = f"{where} is {case.challenger:.4f} and misses its floor {floor:g}"
-    elif adjusted is not None and adjusted < alpha:
-        status = "violated"
-        lost = "from zero" if case.relative_loss is None else f"by {case.relative_loss:.1%}"
-        reason = (
-            f"{where} goes from {case.champion:.4f} to {case.challenger:.4f}: its error rises "
-            f"{lost}, {case.guardrail.max_loss:.1%} is tolerated (Holm p = {adjusted:.2g})"
-        )
-    return GuardrailResult(
-        metric=case.guardrail.metric,
-        slice=case.slice,
-        challenger=case.challenger,
-        champion=case.champion,
-        relative_loss=case.relative_loss,
-        p_value=case.p_value if case.enough else None,
-        adjusted_p=adjusted,
-        status=status,
-        reason=reason,
-    )
+    resamples = bootstrap.counts(len(units), size, [seed, zlib.crc32(slice_name.encode())])
+    old = units.replicates(names, resamples, champion=True) if units.paired else {}
+    return Replicates(units.replicates(names, resamples), old)
 
 
 def misses(name: str, value: float, floor: float) -> bool:

@@ -1,5 +1,8 @@
 """Scorecards, comparisons, guardrail tests, the choice of the challenger, and robustness."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -7,7 +10,15 @@ from scipy.stats import norm
 
 from models.contracts.product import Column, Guardrail
 from models.contracts.results import Candidate, Scorecard
-from models.core import bootstrap, evaluation, metrics, significance, slices
+from models.core import bootstrap, evaluation, guardrails, metrics, significance, slices
+
+
+class Holdout(NamedTuple):
+    """Judged rows without a model."""
+
+    labels: np.ndarray
+    tenants: np.ndarray
+    slices: dict[str, np.ndarray]
 
 
 def holdout(n=600, seed=0):
@@ -17,12 +28,14 @@ def holdout(n=600, seed=0):
     tenants = np.array(["acme"] * (n - 50) + ["lonely"] * 50)
     labels[-50:] = 0  # a tenant with one class
     slices = {"slice_hard": scores > 0.3, "slice_empty": np.zeros(n, bool)}
-    return evaluation.Holdout(labels, tenants, slices), scores
+    return Holdout(labels, tenants, slices), scores
 
 
 def score(rows, scores, **changes):
     given = {"latency_ms": (0.5, 1.5), "size_bytes": 123, "importance": {"a": 1.0}, **changes}
-    return evaluation.scorecard("c1", "xgboost", scores, rows, 0.4, **given)
+    units = slices.Scores(rows.labels, scores, None, (0.4, 0.4))
+    judged = units, rows.tenants, rows.slices
+    return evaluation.scorecard("c1", "xgboost", *judged, names=metrics.BINARY, **given)
 
 
 def test_a_scorecard_has_every_metric_of_every_slice():
@@ -44,7 +57,7 @@ def test_a_scorecard_has_every_metric_of_every_slice():
         "tenant=lonely": 50,
     }
     assert card.positives["slice_hard"] == rows.labels[hard].sum()
-    for name in metrics.METRICS:
+    for name in metrics.BINARY:
         estimate = card.metrics["slice_hard"][name]
         value = metrics.compute(name, rows.labels[hard], scores[hard], 0.4)
         assert estimate.value == pytest.approx(value)
@@ -109,8 +122,9 @@ def test_a_comparison_states_the_standard_error_of_its_own_test(name):
     champion_error = metrics.error(name, found.champion.value)
     first = found.tests[0]
     if name == "accuracy":
+        scores = rows.challenger, rows.champion
         disagreements = first.detail["only_a_right"] + first.detail["only_b_right"]
-        wrong = [(s >= t) != rows.labels for s, t in zip(rows[1:3], rows.thresholds, strict=True)]
+        wrong = [(s >= t) != rows.labels for s, t in zip(scores, rows.thresholds, strict=True)]
         assert disagreements == (wrong[0] != wrong[1]).sum()
         assert found.se == pytest.approx(np.sqrt(disagreements) / 900 / champion_error)
     else:
@@ -118,18 +132,18 @@ def test_a_comparison_states_the_standard_error_of_its_own_test(name):
             name, found.challenger.value
         )
         assert found.se == pytest.approx(gain / first.statistic / champion_error)
-    assert evaluation.compare(name, rows._replace(champion=None), drawn).effect is None
+    assert evaluation.compare(name, replace(rows, champion=None), drawn).effect is None
 
 
 def test_a_guardrail_tests_the_excess_over_its_tolerance():
-    rows = two_models()._replace(thresholds=(0.5, 0.5))
+    rows = two_models()
     worse = slices.Scores(rows.labels, rows.champion, rows.challenger, (0.5, 0.5))
     drawn = slices.replicate(["brier"], worse, "overall", 800, 0)
-    new, old = (metrics.compute("brier", worse.labels, scores) for scores in worse[1:3])
+    new, old = (worse.value("brier", champion=old) for old in (False, True))
     p_values = []
     for tolerated in (0.0, 0.1, 1.0):
         guardrail = Guardrail(metric="brier", max_loss=tolerated)
-        found = slices.harm(guardrail, "overall", worse, drawn)
+        found = guardrails.harm(guardrail, "overall", worse, drawn)
         assert found.relative_loss == pytest.approx(new / old - 1)
         noise = drawn.challenger["brier"] - (1 + tolerated) * drawn.champion["brier"]
         expected = norm.sf((new - (1 + tolerated) * old) / noise.std(ddof=1))
@@ -141,10 +155,10 @@ def test_a_guardrail_tests_the_excess_over_its_tolerance():
 def test_guardrails_are_one_family():
     guardrail = Guardrail(metric="roc_auc", floor=0.5)
     family = [
-        slices.Harm(guardrail, f"tenant={i}", 0.8, 0.9, 1.0, p_value, i != 3)
+        guardrails.Harm(guardrail, f"tenant={i}", 0.8, 0.9, 1.0, p_value, i != 3)
         for i, p_value in enumerate([0.01, 0.04, 0.02, 0.0001])
     ]
-    results = slices.judge_harms(family, 0.05)
+    results = guardrails.judge_harms(family, 0.05)
     assert [result.adjusted_p for result in results] == [
         pytest.approx(0.03),
         pytest.approx(0.04),
@@ -152,7 +166,7 @@ def test_guardrails_are_one_family():
         None,
     ]
     assert [result.status for result in results] == [*["violated"] * 3, "too_few_rows"]
-    assert [result.status for result in slices.judge_harms(family, 0.035)] == [
+    assert [result.status for result in guardrails.judge_harms(family, 0.035)] == [
         "violated",
         "passed",
         "passed",

@@ -1,6 +1,7 @@
 """The promotion gate: every outcome, every refusal with its sentence, every bad input."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from scipy.special import expit
 
 from models.contracts.product import Gate, Guardrail
 from models.contracts.results import Estimate, GateDecision, Scorecard
-from models.core import gates, metrics
+from models.core import gates
+from models.core.slices import Scores
 
 WEAK, GOOD, BETTER = 1.5, 2.0, 2.4  # separation of the positives: AUC 0.856, 0.921, 0.955
 GATE = Gate(metric="roc_auc", floor=0.75)
@@ -20,13 +22,19 @@ def paired(new, old, n=3000, seed=0, rho=0.95, rate=0.25):
     labels = (generator.random(n) < rate).astype(float)
     shared, own = generator.standard_normal((2, n))
     other = rho * shared + np.sqrt(1 - rho**2) * own
-    return gates.Paired(
+    scores = Scores(
         labels,
         expit(new * (shared + new * labels) - new**2 / 2 - 1.1),
         None if old is None else expit(old * (other + old * labels) - old**2 / 2 - 1.1),
-        np.array(["acme", "globex", "initech"])[np.arange(n) % 3],
-        {"slice_hard": np.arange(n) % 2 == 0},
+        (0.5, 0.5),
     )
+    tenants = np.array(["acme", "globex", "initech"])[np.arange(n) % 3]
+    return gates.Paired(scores, tenants, {"slice_hard": np.arange(n) % 2 == 0})
+
+
+def answered(rows, **changes):
+    """The same rows with other labels or scores."""
+    return rows._replace(units=replace(rows.units, **changes))
 
 
 def card(name, rows, **changes):
@@ -44,8 +52,8 @@ def card(name, rows, **changes):
 
 
 def decide(rows, gate=GATE, approved=False, replicates=400, seed=0, **changes):
-    n = len(rows.labels)
-    champion = None if rows.champion is None else card("old", n)
+    n = len(rows.units)
+    champion = card("old", n) if rows.units.paired else None
     new, options = card("new", n, **changes), {"replicates": replicates, "seed": seed}
     return gates.decide("risk/x", gate, rows, new, champion, approved=approved, **options)
 
@@ -71,7 +79,8 @@ def test_a_worse_challenger_is_kept_out_however_little_the_data(n):
 
 
 def test_the_same_model_again_is_kept_out():
-    decision = decide((rows := paired(GOOD, GOOD))._replace(challenger=rows.champion))
+    rows = paired(GOOD, GOOD)
+    decision = decide(answered(rows, challenger=rows.units.champion))
     assert decision.outcome == "keep"
     assert decision.effect == Estimate(value=0, low=0, high=0)
     assert decision.tests[0].p_value == 1
@@ -134,7 +143,7 @@ def test_the_first_champion_needs_the_floor_only():
 
 def test_a_first_champion_whose_bound_misses_the_floor_is_told_how_many_rows_it_needs():
     rows = paired(GOOD, None, n=300)
-    area = metrics.compute("roc_auc", rows.labels, rows.challenger)
+    area = rows.units.value("roc_auc")
     decision = decide(rows, GATE.model_copy(update={"floor": area - 0.01}))
     assert decision.outcome == "too_few_data"
     assert decision.challenger_value.low < area - 0.01
@@ -163,8 +172,8 @@ def test_budgets_hold_for_the_first_champion_too(old, changes, sentences):
 
 def spoilt(rows, mask):
     """A better challenger that knows nothing under the mask."""
-    noise = np.random.default_rng(5).random(len(rows.labels))
-    return rows._replace(challenger=np.where(mask, noise, rows.challenger))
+    noise = np.random.default_rng(5).random(len(rows.units))
+    return answered(rows, challenger=np.where(mask, noise, rows.units.challenger))
 
 
 def test_a_better_challenger_that_breaks_a_slice_is_kept_out():
@@ -228,9 +237,9 @@ def test_promotion_waits_for_a_person_where_the_policy_says_so():
 @pytest.mark.parametrize("positives", [0, 1, 12])
 def test_a_class_that_is_nearly_absent_is_too_few_data(old, positives):
     rows = paired(GOOD, old, n=500, rate=0.0)
-    labels = rows.labels.copy()
+    labels = rows.units.labels.copy()
     labels[:positives] = 1
-    decision = decide(rows._replace(labels=labels), Gate(metric="roc_auc", floor=0.0))
+    decision = decide(answered(rows, labels=labels), Gate(metric="roc_auc", floor=0.0))
     assert decision.outcome in {"too_few_data", "keep"}
     assert decision.required_rows == (-(-500 * 30 // positives) if positives else None)
     if decision.outcome == "keep":
@@ -241,8 +250,9 @@ def test_a_class_that_is_nearly_absent_is_too_few_data(old, positives):
 
 def test_a_perfect_champion_cannot_be_improved():
     rows = paired(GOOD, GOOD, n=400)
-    assert decide(rows._replace(champion=rows.labels)).outcome == "keep"
-    assert decide(rows._replace(champion=rows.labels, challenger=rows.labels)).outcome == "keep"
+    labels = rows.units.labels
+    assert decide(answered(rows, champion=labels)).outcome == "keep"
+    assert decide(answered(rows, champion=labels, challenger=labels)).outcome == "keep"
 
 
 def test_the_same_arguments_give_the_same_decision_and_slices_do_not_meddle():
@@ -259,12 +269,17 @@ def test_the_same_arguments_give_the_same_decision_and_slices_do_not_meddle():
 def test_roles_swapped_the_evidence_is_mirrored():
     rows = paired(BETTER, GOOD)
     there = decide(rows)
-    back = decide(rows._replace(challenger=rows.champion, champion=rows.challenger))
+    units = rows.units
+    back = decide(answered(rows, challenger=units.champion, champion=units.challenger))
     assert back.tests[0].statistic == pytest.approx(-there.tests[0].statistic)
     assert back.tests[0].p_value == pytest.approx(1 - there.tests[0].p_value)
 
 
 def broken(**changes):
+    return answered(paired(BETTER, GOOD, n=300), **changes)
+
+
+def misplaced(**changes):
     return paired(BETTER, GOOD, n=300)._replace(**changes)
 
 
@@ -275,9 +290,9 @@ def broken(**changes):
         (broken(champion=np.full(300, np.inf)), "300 scores are NaN or infinite"),
         (broken(champion=np.zeros(299)), "equally long"),
         (broken(labels=np.full(300, 2.0)), "300 labels are neither 0 nor 1"),
-        (broken(tenants=np.array(["a"])), "1 tenants for 300 rows"),
-        (broken(slices={"slice_hard": np.ones(300)}), "must be 300 booleans"),
-        (broken(slices={"slice_hard": np.ones(3, bool)}), "must be 300 booleans"),
+        (misplaced(tenants=np.array(["a"])), "1 tenants for 300 rows"),
+        (misplaced(slices={"slice_hard": np.ones(300)}), "must be 300 booleans"),
+        (misplaced(slices={"slice_hard": np.ones(3, bool)}), "must be 300 booleans"),
     ],
 )
 def test_bad_rows_are_refused(rows, message):
