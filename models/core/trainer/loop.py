@@ -1,0 +1,311 @@
+"""The training loop: epochs, steps, validation, early stopping, going on after a kill.
+
+Belongs here: the order of things. Does not belong here: what is trained (a ``Task``), settings,
+schedules, losses, files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from models.contracts.learner import FitContext
+from models.core.trainer import checkpoint, devices, distributed, randomness, schedules, state
+from models.core.trainer.checkpoint import CheckpointError
+from models.core.trainer.config import TrainerConfig
+from models.core.trainer.distributed import World
+from models.core.trainer.history import History, Speed, Teller
+
+
+class Task(Protocol):
+    """What is trained."""
+
+    module: nn.Module
+
+    def batches(self, generator: torch.Generator) -> Iterable[Any]:
+        """One epoch of training batches, made when asked for.
+
+        A pure function of the generator's state: shuffling, negatives and augmentation all draw
+        from it. An interrupted epoch is made again and its first batches are skipped.
+        """
+        ...
+
+    def batch_count(self) -> int:
+        """Batches of an epoch, at least 1."""
+        ...
+
+    def loss(self, batch: Any) -> Tensor:
+        """Mean loss of one batch, already on the module's device."""
+        ...
+
+    def validate(self) -> float:
+        """How good the module is now; higher is better.
+
+        It is in eval mode, without gradients, and computes in fp32, as it will be served.
+        """
+        ...
+
+
+#: Nobody to tell, nothing kept.
+_ALONE = FitContext()
+
+
+class TrainingError(Exception):
+    """Training cannot go on; the message says at which step and what to try."""
+
+
+def train(task: Task, config: TrainerConfig, context: FitContext = _ALONE) -> History:
+    """Train ``task.module`` in place and leave the best weights of all epochs in it.
+
+    With ``context.folder`` a killed training goes on at its last checkpoint and ends in the same
+    weights, bit for bit on a CPU, as one that was never killed. The folder belongs to one fit on
+    one data set. A checkpoint of other settings or another module is not gone on from: it is set
+    aside as ``refused.safetensors``, ``context.say`` tells why, and training starts anew, because
+    a nightly run must not stop at what an older version left behind. After the end the folder
+    still answers: the same call returns at once with the best weights.
+
+    Args:
+        task: The module and its data. Its random numbers come from the generator it is given or
+            from the global ones, which are seeded here and left as they were.
+        config: Settings.
+        context: Folder of checkpoints, progress, curves.
+
+    Returns:
+        What happened.
+
+    Raises:
+        TrainingError: The loss, a gradient or a validation value is not a finite number, or the
+            task yields another number of batches than it says.
+        ValueError: The module has no trainable weight, or the device is not there.
+    """
+    with distributed.joined() as world, randomness.seeded(config.seed + world.rank):
+        training = _Training(task, config, context, world)
+        training.resume()
+        while not training.finished:
+            training.epoch()
+        return training.result()
+
+
+class _Training:
+    """One training under way. Every process has one; they differ in their batches alone."""
+
+    def __init__(
+        self, task: Task, config: TrainerConfig, context: FitContext, world: World
+    ) -> None:
+        self.task, self.config, self.context, self.world = task, config, context, world
+        self.device = devices.device_of(config, world.local_rank)
+        self.half = devices.half(config, self.device)
+        self.module = task.module.to(self.device)
+        self.group = config.accumulate * world.size
+        self.steps = math.ceil(task.batch_count() / self.group)
+        self.adam = schedules.optimizer(self.module, config)
+        self.schedule = schedules.schedule(self.adam, config, self.steps * config.max_epochs)
+        self.loss = distributed.parallel(distributed.LossModule(task), world)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.epoch_began = self.generator.get_state()
+        self.random: dict[str, Tensor] | None = None
+        self.at = state.Progress()
+        self.best: dict[str, Tensor] = {}
+        self.resumed_from: int | None = None
+        self.teller = Teller(context.say if world.rank == 0 else lambda _: None)
+        self.speed = Speed()
+
+    @property
+    def finished(self) -> bool:
+        return self.at.epoch >= self.config.max_epochs or self.at.stalled >= self.config.patience
+
+    @property
+    def number(self) -> int:
+        """Optimizer steps done since the very beginning."""
+        return self.at.epoch * self.steps + self.at.step
+
+    def epoch(self) -> None:
+        self.module.train()
+        every = self.config.checkpoint_steps
+        for batches in self._groups():
+            self._step(batches)
+            if every and self.at.step % every == 0:
+                self._save()
+        self._close(self._validated())
+        self._save()
+
+    def _groups(self) -> Iterator[list[Any]]:
+        """The batches of each step that this epoch still needs."""
+        self.generator.set_state(self.epoch_began)
+        batches = iter(self.task.batches(self.generator))
+        seen = sum(1 for _ in islice(batches, self.at.step * self.group))
+        if self.random is not None:  # layers draw on from where the killed process was
+            randomness.restore(self.random)
+            self.random = None
+        while group := list(islice(batches, self.group)):
+            seen += len(group)
+            yield group
+        if seen != self.task.batch_count():
+            raise TrainingError(
+                f"the task yields {seen} batches and says {self.task.batch_count()}: its batches() "
+                "and batch_count() must agree, the schedule counts on it"
+            )
+
+    def _step(self, batches: list[Any]) -> None:
+        place = f"in step {self.number + 1} (epoch {self.at.epoch + 1})"
+        (total,) = self.world.total(self._gradients(batches))
+        _finite(total, f"the loss is {total} {place}")
+        weights = [weight for weight in self.module.parameters() if weight.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(weights, self.config.clip_norm or math.inf))
+        _finite(norm, f"the norm of the gradient is {norm} {place}")
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        if isinstance(self.schedule, LambdaLR):
+            self.schedule.step()
+        self.at.step += 1
+        self.at.loss_sum += total
+        self.speed.steps += 1
+        self.teller.now_and_then(self._line)
+
+    def _gradients(self, batches: list[Any]) -> float:
+        """Leave the gradient of the mean loss over ``batches``, of all processes, in the weights.
+
+        A process without a batch of its own still takes part in the exchange, with weight zero.
+
+        Returns:
+            Sum of the losses of this process's own batches.
+        """
+        mine = batches[self.world.rank :: self.world.size]
+        weight = self.world.size / len(batches) if mine else 0.0
+        used = mine or batches[:1]
+        total = torch.zeros((), device=self.device)
+        for number, batch in enumerate(used, start=1):
+            with distributed.quiet(self.loss, last=number == len(used)):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                    loss = self.loss(devices.moved(batch, self.device))
+                (loss * weight).backward()
+            total += loss.detach() * bool(mine)
+        return float(total)
+
+    def _validated(self) -> float:
+        """The first process validates; all get its value."""
+        value = 0.0
+        self.module.eval()
+        with torch.no_grad():
+            if self.world.rank == 0:
+                value = float(self.task.validate())
+        (value,) = self.world.total(value)
+        _finite(value, f"validation says {value} after epoch {self.at.epoch + 1}")
+        return value
+
+    def _close(self, value: float) -> None:
+        """Write an epoch into the progress, keep its weights if they are the best."""
+        at = self.at
+        at.train_loss.append(at.loss_sum / self.task.batch_count())
+        at.validation.append(value)
+        at.learning_rates.append(float(self.adam.param_groups[0]["lr"]))
+        at.epoch, at.step, at.loss_sum = at.epoch + 1, 0, 0.0
+        if value > at.best_value:
+            at.best_epoch, at.best_value = at.epoch, value
+            self.best = {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()}
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(value)
+        self.epoch_began = self.generator.get_state()
+        self._tell()
+
+    def _tell(self) -> None:
+        at = self.at
+        self.teller.now_and_then(self._line)
+        if self.world.rank == 0:
+            for name in ("train_loss", "validation", "learning_rate"):
+                values = getattr(at, "learning_rates" if name == "learning_rate" else name)
+                self.context.curve(name, at.epoch, values[-1])
+
+    def _line(self) -> str:
+        at, config = self.at, self.config
+        seen = min(at.step * self.group, self.task.batch_count())
+        loss = at.loss_sum / seen if seen else at.train_loss[-1]
+        found = f"best validation {at.best_value:.4f} (epoch {at.best_epoch}), "
+        left = config.max_epochs * self.steps - self.number
+        return (
+            f"epoch {at.epoch + bool(at.step)}/{config.max_epochs}, step {at.step}/{self.steps}: "
+            f"loss {loss:.4f}, {found if at.best_epoch else ''}"
+            f"{self.speed.rate() * self.group * config.batch_size:.0f} rows/s, "
+            f"{self.speed.remaining(left)}"
+        )
+
+    def resume(self) -> None:
+        """Go on where a checkpoint in the folder was written, if it is of this training."""
+        folder = self.context.folder
+        if folder is None or not (folder / checkpoint.STATE).exists():
+            return
+        refusal = self._loaded(folder)
+        self.world.wait()
+        if refusal is not None:
+            self.teller.now(f"the checkpoint is not gone on from, training starts anew: {refusal}")
+            if self.world.rank == 0:
+                checkpoint.set_aside(folder)
+            return
+        self.resumed_from = self.number
+        self.teller.now(f"going on after step {self.number} (epoch {self.at.epoch + 1})")
+
+    def _loaded(self, folder: Path) -> str | None:
+        """Take over the checkpoint, or say why not."""
+        try:
+            saved = checkpoint.read(folder / checkpoint.STATE)
+            if differs := state.difference(saved.scalars.get("identity", {}), self._identity()):
+                return differs
+            name = saved.scalars["best"]
+            best = checkpoint.read(folder / name).tensors if name else {}
+        except CheckpointError as error:
+            return str(error)
+        self.at = state.unpack(saved, self.module, self.adam, self.schedule)
+        self.best = best
+        self.epoch_began = saved.tensors["generator"]
+        self.random = state.under(saved.tensors, f"random.{self.world.rank}.")
+        return None
+
+    def _save(self) -> None:
+        folder = self.context.folder
+        if folder is None:
+            return
+        self.at.seconds += self.speed.lap()
+        random = self.world.gather(randomness.packed())
+        if self.world.rank:
+            return
+        best = checkpoint.best_name(self.at.best_epoch) if self.best else None
+        if best and self.at.best_epoch == self.at.epoch and not self.at.step:
+            checkpoint.write(folder / best, self.best, {"validation": self.at.best_value})
+        tensors, scalars = state.pack(self.module, self.adam, self.schedule, self.at)
+        tensors |= {"generator": self.epoch_began}
+        tensors |= {f"random.{name}": tensor for name, tensor in random.items()}
+        scalars |= {"identity": self._identity(), "best": best}
+        checkpoint.write(folder / checkpoint.STATE, tensors, scalars)
+        checkpoint.tidy(folder, best)
+
+    def _identity(self) -> state.Json:
+        batches = self.task.batch_count()
+        return state.identity(self.config, self.module, batches, self.world.size)
+
+    def result(self) -> History:
+        """The history; puts the best weights into the module."""
+        at = self.at
+        self.module.load_state_dict(self.best)
+        self.module.eval()
+        return History(
+            epochs=at.epoch, best_epoch=at.best_epoch, best_value=at.best_value,
+            train_loss=tuple(at.train_loss), validation=tuple(at.validation),
+            learning_rates=tuple(at.learning_rates),
+            stopped_early=at.epoch < self.config.max_epochs,
+            resumed_from=self.resumed_from, seconds=at.seconds + self.speed.lap(),
+        )  # fmt: skip
+
+
+def _finite(value: float, problem: str) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"{problem}: try a lower learning_rate, a smaller clip_norm or precision='fp32', and "
+            "look for NaN in the inputs"
+        )
