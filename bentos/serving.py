@@ -159,9 +159,12 @@ class ThreadedServing(Serving):
         self.thread = ThreadPoolExecutor(1, "model")
         super().__init__()
 
-    async def compute(self, call: Callable[..., T], *given: Any) -> T:
-        """Run a call on the model's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, call, *given)
+    async def compute(
+        self, call: Callable[..., T], *given: Any, thread: ThreadPoolExecutor | None = None
+    ) -> T:
+        """Run a call on the model's thread, or on another."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(thread or self.thread, call, *given)
 
 
 def guard(service: Any) -> Any:

@@ -13,20 +13,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from models.contracts.product import ModelProduct
+from models.contracts.product import Contract, ModelProduct
 from stores.files import sha256, sync_folder, write_atomic
 
 #: Subfolder of the stored model with the sealed artifact; ``bentos.runtime.ARTIFACT`` reads it.
 ARTIFACT = "artifact"
 
-#: What a service needs to run, pinned in the bento to the versions installed here.
-REQUIREMENTS = (
-    "bentoml", "numpy", "pydantic", "scikit-learn", "xgboost-cpu", "skops", "model-signing",
-    "pyopenssl",
+#: What a service needs to run, by contract; pinned in the bento to the versions installed here.
+_ALWAYS = ("bentoml", "numpy", "scipy", "pydantic", "model-signing", "pyopenssl", "threadpoolctl")
+REQUIREMENTS: Mapping[Contract, tuple[str, ...]] = MappingProxyType(
+    {
+        "row_scores": (*_ALWAYS, "scikit-learn", "xgboost-cpu", "skops"),
+        "text_labels": (
+            *_ALWAYS, "scikit-learn", "safetensors", "torch", "transformers", "tokenizers",
+            "onnxruntime",
+        ),
+        "ranked_items": (*_ALWAYS, "safetensors", "torch", "implicit"),
+    }
 )  # fmt: skip
 
 _PACKAGES = ("models", "bentos")
@@ -108,6 +118,7 @@ def _run_build(product: ModelProduct, artifact: Path, version: str, scratch: Pat
     request = {
         "slug": product.slug,
         "service": f"bentos.{product.contract}.service:SERVICE",
+        "requirements": REQUIREMENTS.get(product.contract, ()),
         "product": product.key,
         "title": product.title,
         "owner": product.owner,
@@ -156,7 +167,7 @@ def _digests(folder: Path) -> dict[str, str]:
     }
 
 
-def _build_here(request: dict[str, str]) -> None:
+def _build_here(request: Mapping[str, Any]) -> None:
     """Runs in the child, whose BentoML home is the scratch folder."""
     import bentoml
 
@@ -172,7 +183,7 @@ def _build_here(request: dict[str, str]) -> None:
         labels=labels,
         include=[f"{package}/**" for package in _PACKAGES],
         python={
-            "packages": [f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+            "packages": [f"{name}=={metadata.version(name)}" for name in request["requirements"]],
             "lock_packages": False,
         },
         build_ctx=request["source"],

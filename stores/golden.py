@@ -108,7 +108,11 @@ def _reordered(
         return math.inf
     changed = [(number, place[str(item)]) for number, item in enumerate(offline)]
     return max(
-        (abs(scores[a] - scores[b]) / max(1.0, abs(scores[a])) for a, b in changed if a != b),
+        (
+            abs(scores[a] - scores[b]) / max(1.0, abs(scores[a]), abs(scores[b]))
+            for a, b in changed
+            if a != b
+        ),
         default=0.0,
     )
 

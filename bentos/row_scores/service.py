@@ -1,4 +1,4 @@
-"""The service of every product that scores rows; ``bentos.serving`` has what all services share."""
+"""The service of every product that scores rows; ``bentos.serving`` has what services share."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a ``text_labels`` service is asked and what it answers.
 
-Types only: no framework, no model, no files. Any Unicode text is taken, control characters too:
+Types, and how a text joins its context: no framework, no model, no files. Any Unicode text is taken, control characters too:
 what is written to hide from a moderator must reach the model. Only half of a surrogate pair, which
 is no text, is refused.
 """
@@ -33,6 +33,14 @@ _ROW: dict[str, Any] = {
     **ROW_FIELDS,
 }
 _EXAMPLE = {TENANT: "example-tenant", TEXT: "You are a lovely person", "context": "Who am I?"}
+
+
+def join_context(text: str, context: str | None) -> str:
+    """A text with what it replies to, as one text: the same way for training and for serving.
+
+    The text comes first, so that a model that cuts at its length loses context and not text.
+    """
+    return f"{text}\n\nin reply to: {context}" if context else text
 
 
 class Confidence(Frozen):
