@@ -106,7 +106,7 @@ def _ndcg(lists: Lists) -> Vector:
 
 
 def _recall(lists: Lists) -> Vector:
-    recall: Vector = lists.hits.sum(axis=1) / lists.relevant
+    recall: Vector = np.divide(lists.hits.sum(axis=1), lists.relevant)
     return recall
 
 

@@ -1,0 +1,249 @@
+"""Ranking algorithms on public data, beside what others published for the same data and split.
+
+Wants the data mirror (ASSAY_MIRROR). Models are chosen by name; what is told here of a model was
+tuned inside the training rows (``--validate``), never on the test rows.
+
+    ml100k   75/25 per user as recommenders-team splits (all test ratings relevant), several seeds
+    ml1m     NCF leave-one-out, the test item among the official 99 others
+    gowalla  LightGCN's split, the full catalogue
+    rmse     ML-100k, the official five folds, predicted ratings
+    implicit iALS here and in ``implicit``, equal settings, judged by ``implicit``'s own functions
+
+    ASSAY_MIRROR=... .venv/bin/python benchmarks/ranking_anchors.py --data ml100k
+    ASSAY_MIRROR=... .venv/bin/python benchmarks/ranking_anchors.py --data gowalla --models ials \
+        --validate --params '{"factors": 128}'
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from models.contracts.learner import Catalogue, FitContext, Interactions
+from models.contracts.product import Trial
+from models.core.ranking.metrics import per_user
+from models.core.ranking.recommender import Asked, CatalogueRecommender
+from models.core.ranking.scorers import Scorer, fit_scorer, positives
+
+#: What is run when nobody says, and with what.
+PARAMS: dict[str, dict[str, dict[str, Any]]] = {
+    "ml100k": {
+        "popularity": {},
+        "itemknn": {"neighbours": 100, "shrinkage": 10.0},
+        "ease": {"penalty": 250.0},
+        "ials": {"factors": 64, "penalty": 0.01, "unobserved_weight": 0.3},
+    },
+    "ml1m": {
+        "popularity": {},
+        "itemknn": {"neighbours": 100, "shrinkage": 10.0},
+        "ease": {"penalty": 250.0},
+        "ials": {"factors": 192, "penalty": 0.007, "unobserved_weight": 0.3, "epochs": 12},
+    },
+    "gowalla": {
+        "popularity": {},
+        "itemknn": {"neighbours": 100, "shrinkage": 10.0},
+        "ials": {"factors": 128, "penalty": 0.01, "unobserved_weight": 0.05},
+    },
+}
+#: Read at the source named, see the README of the mirror.
+PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
+    "ml100k": {  # recommenders-team, README: nDCG, precision, recall, MAP (over all relevant)
+        "BiVAE": (0.475, 0.412, 0.219, 0.146),
+        "BPR": (0.442, 0.388, 0.213, 0.132),
+        "LightGCN": (0.420, 0.380, 0.144, 0.089),
+        "NCF": (0.396, 0.347, 0.181, 0.108),
+        "SAR": (0.382, 0.331, 0.176, 0.111),
+    },
+    "ml1m": {  # Rendle et al. 2020 and 2022, from memory of the mirror's curator: HR, nDCG
+        "NeuMF, pretrained": (0.730, 0.447),
+        "MF, tuned": (0.7294, 0.4523),
+        "popularity": (0.4535, 0.2543),
+    },
+    "gowalla": {  # READMEs of LightGCN-PyTorch and RecZoo: recall, nDCG
+        "UltraGCN": (0.1862, 0.1580),
+        "LightGCN, 3 layers": (0.1824, 0.1547),
+        "NGCF": (0.1570, 0.1327),
+    },
+}
+COLUMNS = {
+    "ml100k": ("ndcg_at_10", "precision_at_10", "recall_at_10", "map_all_at_10"),
+    "ml1m": ("hit_rate_at_10", "ndcg_at_10"),
+    "gowalla": ("recall_at_20", "ndcg_at_20"),
+}
+
+
+class Task(NamedTuple):
+    """Training rows and what is relevant; ``others`` are the only rivals of the one test item."""
+
+    rows: Interactions
+    relevant: sp.csr_array
+    others: np.ndarray | None = None
+
+
+def table(name: str) -> pd.DataFrame:
+    folder = os.environ.get("ASSAY_MIRROR")
+    if not folder:
+        raise SystemExit("set ASSAY_MIRROR to the folder of the data mirror")
+    return pd.read_parquet(Path(folder) / f"{name}.parquet")
+
+
+def interactions(
+    frame: pd.DataFrame, users: int, items: int, fields: Mapping[str, tuple[str, ...]]
+) -> Interactions:
+    """Columns user, item, strength, ts become rows in time order."""
+    frame = frame.sort_values("ts", kind="stable")
+    ids = tuple(str(number) for number in range(items))
+    return Interactions(
+        users=frame["user"].to_numpy(np.int64),
+        items=frame["item"].to_numpy(np.int64),
+        strengths=frame["strength"].to_numpy(np.float64),
+        liked=np.ones(len(frame), bool),
+        times=frame["ts"].to_numpy(np.float64),
+        user_ids=tuple(str(number) for number in range(users)),
+        catalogue=Catalogue(ids, fields),
+        friends=np.empty((0, 2), np.int64),
+    )
+
+
+def task(
+    train: pd.DataFrame, test: pd.DataFrame, fields: Mapping[str, tuple[str, ...]] = {}
+) -> Task:
+    both = pd.concat([train, test])
+    users, items = int(both["user"].max()) + 1, int(both["item"].max()) + 1
+    for names in fields.values():
+        items = len(names)
+    relevant = positives(interactions(test, users, items, {}), liked_only=False)
+    return Task(interactions(train, users, items, fields), relevant)
+
+
+def stratified(
+    frame: pd.DataFrame, share: float, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """python_stratified_split of recommenders-team: per user, the first share of a shuffle."""
+    drawn = np.random.RandomState(seed).rand(len(frame))
+    order = frame.assign(drawn=drawn).sort_values(["user", "drawn"])
+    groups = order.groupby("user")["item"]
+    first = (groups.cumcount() + 1) / groups.transform("count") <= share
+    return order[first].drop(columns="drawn"), order[~first].drop(columns="drawn")
+
+
+def ml100k_frame() -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+    ratings, films = table("movielens_100k/ratings"), table("movielens_100k/items")
+    films = films.set_index("item").reindex(range(1, int(films["item"].max()) + 1)).fillna("")
+    frame = ratings.rename(columns={"rating": "strength"}).assign(
+        user=ratings["user"] - 1, item=ratings["item"] - 1
+    )
+    tags = films["genres"].str.replace("|", " ", regex=False)
+    return frame, {"title": tuple(films["title"]), "tags": tuple(tags)}
+
+
+def ml100k(seed: int, validate: bool) -> Task:
+    frame, fields = ml100k_frame()
+    train, test = stratified(frame, 0.75, seed)
+    if validate:
+        train, test = stratified(train, 0.75, seed)
+    return task(train, test, fields)
+
+
+def ml1m(seed: int, validate: bool) -> Task:
+    frame = table("movielens_1m_ncf/interactions").assign(strength=1.0, ts=0.0)
+    official = table("movielens_1m_ncf/test_with_99_negatives")
+    others = np.array([np.asarray(row) for row in official["negatives"]], np.int64)
+    train, test = frame[frame["split"] == "train"], official[["user", "item"]]
+    if validate:  # one training item of each user, among 99 it had nothing to do with
+        generator = np.random.default_rng(seed)
+        drawn = train.assign(drawn=generator.random(len(train)))
+        test = drawn.sort_values("drawn").groupby("user").head(1).sort_values("user")
+        had = sp.csr_array((np.ones(len(frame)), (frame["user"], frame["item"])))
+        others = np.stack([
+            generator.choice(np.flatnonzero(had[[u], :].toarray()[0] == 0), 99, replace=False)
+            for u in test["user"]
+        ])  # fmt: skip
+        train = train.drop(test.index)
+    made = task(train, test[["user", "item"]].assign(strength=1.0, ts=0.0))
+    return made._replace(others=others)
+
+
+def gowalla(seed: int, validate: bool) -> Task:
+    frame = table("gowalla_lightgcn/interactions").astype({"user": int, "item": int})
+    frame = frame.assign(strength=1.0, ts=0.0)
+    train, test = frame[frame["split"] == "train"], frame[frame["split"] == "test"]
+    if validate:
+        train, test = stratified(train, 0.9, seed)
+    return task(train, test)
+
+
+TASKS: dict[str, Callable[[int, bool], Task]] = {
+    "ml100k": ml100k, "ml1m": ml1m, "gowalla": gowalla,
+}  # fmt: skip
+
+
+def judge(data: str, task: Task, scorer: Scorer) -> list[float]:
+    """Mean over the users who have something relevant."""
+    recommender = CatalogueRecommender.of(task.rows, {"model": scorer})
+    users = np.flatnonzero(np.diff(task.relevant.indptr))
+    relevant, k = task.relevant[users], int(COLUMNS[data][0].rsplit("_", 1)[1])
+    if task.others is None:
+        ranked = recommender.rank(users, k)
+    else:
+        rivals = np.column_stack([relevant.indices, task.others])
+        asked = [
+            Asked(int(user), k, only=np.unique(some), seen=True, algorithm="model")
+            for user, some in zip(users, rivals, strict=True)
+        ]
+        ranked = np.stack([answer.items for answer in recommender.answer(asked)])
+    counts = recommender.popularity.counts.astype(float)
+    values = per_user(COLUMNS[data], ranked, relevant, counts)
+    return [float(values[name].mean()) for name in COLUMNS[data]]
+
+
+def compare(data: str, models: list[str], params: dict[str, Any], args: argparse.Namespace) -> None:
+    """One row per model: means over the seeds, seconds of one fit and of one judging."""
+    print(f"\n{data}{' (validation inside train)' if args.validate else ''}")
+    print("model", *COLUMNS[data], "fit s", "judge s", sep="\t")
+    for name, row in PUBLISHED[data].items() if not args.validate else ():
+        print(f"published: {name}", *(f"{value:.4f}" for value in row), sep="\t")
+    seeds = args.seeds if data == "ml100k" else args.seeds[:1]
+    tasks = [TASKS[data](seed, args.validate) for seed in seeds]
+    for model in models:
+        settings = {"model": model, **PARAMS[data].get(model, {}), **params}
+        trial = Trial(name=model, params=settings, seed=args.seeds[0])
+        rows = []
+        for task in tasks:
+            begun = time.perf_counter()
+            scorer = fit_scorer(trial, task.rows, FitContext())
+            fitted = time.perf_counter()
+            values = judge(data, task, scorer)
+            rows.append([*values, fitted - begun, time.perf_counter() - fitted])
+        *means, fit_s, judge_s = np.mean(rows, axis=0)
+        print(model, *(f"{value:.4f}" for value in means), f"{fit_s:.1f}", f"{judge_s:.1f}",
+              json.dumps(params) if params else "", sep="\t", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Print one table per data set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", nargs="+", choices=[*TASKS, "rmse", "implicit"], required=True)
+    parser.add_argument("--models", nargs="+", help="all that have parameters here when left out")
+    parser.add_argument("--params", nargs="*", type=json.loads, default=[{}], help="each is one run")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44, 45, 46])
+    parser.add_argument("--validate", action="store_true", help="split the training rows instead")
+    args = parser.parse_args()
+    for data in args.data:
+        for params in args.params:
+            compare(data, args.models or list(PARAMS[data]), params, args)
+
+
+if __name__ == "__main__":
+    main()
