@@ -13,6 +13,7 @@ from assets.code_version import code_version
 from assets.stages.approval import approval
 from assets.stages.common import stage_key
 from models.contracts.product import ModelProduct
+from models.kinds import as_watched
 from stores.deployer import Deployer
 from stores.home import ADMIN_PORT, Home
 from stores.ledger import Ledger, now_utc
@@ -93,7 +94,7 @@ def product_status(
     release, serving = ledger.current(), deployer.current(product)
     event = instance.get_latest_materialization_event(stage_key(product, "evaluation"))
     return ProductStatus(
-        product=product,
+        product=as_watched(product),
         release=release,
         promised=_promised(product, home, release),
         decision=_decision(product, home, ledger),
@@ -117,13 +118,11 @@ def run_counts(instance: dg.DagsterInstance, since: datetime) -> Mapping[str, tu
 
 
 def _promised(product: ModelProduct, home: Home, release: "Release | None") -> "Estimate | None":
-    from models.contracts.results import Evaluation
+    """What traffic is held to; None without a release, or one from before there were profiles."""
+    from assets.stages.monitoring_decisions import load_profile
 
-    if release is None:
-        return None
-    text = (home.evaluation(product, release.evaluation_id) / "evaluation.json").read_text()
-    card = Evaluation.model_validate_json(text).scorecards[release.candidate_id]
-    return card.metrics["overall"][product.gate.metric]
+    profile = load_profile(product, home, release) if release else None
+    return profile.promised.get(as_watched(product).gate.metric) if profile else None
 
 
 def _decision(product: ModelProduct, home: Home, ledger: Ledger) -> str:

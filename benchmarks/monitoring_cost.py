@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit
 
+from assets.stages.evaluation import INPUT, TIME, WATCHED, candidate_file
 from assets.stages.monitoring import monitor
 from models.contracts.product import (
     EVENT_TIME,
@@ -118,13 +119,16 @@ def release(product: ModelProduct, home: Home, generator: np.random.Generator) -
     )
     frame.to_parquet(snapshot / "holdout.parquet")
     frame.to_parquet(home.table(product.data.features))
-    pd.DataFrame({"c": scores}).to_parquet(evaluation / "scores.parquet")
+    watched = {f"{INPUT}{n}": v for n, v in zip(product.data.names, inputs.T, strict=True)}
+    pd.DataFrame({LABEL: labels, TIME: times, **watched, "c": scores}).to_parquet(
+        evaluation / WATCHED
+    )
     (snapshot / "manifest.json").write_text(manifest(product).model_dump_json())
     profile = build_profile(
         product.key, "e", "c", inputs, product.data.names, scores, labels, times,
         dict[str, Estimate](promised), THRESHOLD,
     )  # fmt: skip
-    (evaluation / "profile.json").write_text(profile.model_dump_json())
+    candidate_file(evaluation, "profile", "c").write_text(profile.model_dump_json())
     ledger = Ledger(home.ledger(product))
     made = Release(
         product=product.key, version=ledger.new_version(), candidate_id="c", snapshot_id="s",

@@ -13,9 +13,11 @@ from rich.table import Table
 
 from assets.stages.approval import newest_approval
 from assets.stages.monitoring import read_latest, read_reports
+from assets.stages.monitoring_window import watched_metrics
 from models.contracts.monitoring import OVERALL, VersionWindow, WindowVerdict
 from models.contracts.product import ModelProduct
 from models.contracts.results import Estimate, Evaluation, GateDecision, Snapshot
+from models.kinds import as_watched
 from orchestration.operations import Explanation, Version
 from orchestration.refresh import Reasons
 from orchestration.resources import build_deployer
@@ -118,7 +120,7 @@ def _verdict(product: ModelProduct, home: Home, said: Callable[[WindowVerdict], 
 
 def monitoring_report(product: ModelProduct, settings: Settings) -> RenderableType:
     """The newest windows and what monitoring concluded from them."""
-    home = settings.home_paths()
+    home, metric = settings.home_paths(), as_watched(product).gate.metric
     result = read_latest(product, home)
     if result is None:
         return f"{product.key}: no monitoring result yet"
@@ -126,7 +128,7 @@ def monitoring_report(product: ModelProduct, settings: Settings) -> RenderableTy
     shown.title, shown.title_justify = f"{product.key}, as of {result.as_of:%Y-%m-%d %H:%M}", "left"
     for report in read_reports(product, home)[-SHOWN_WINDOWS:]:
         for one in report.versions:
-            shown.add_row(*_window_row(product.gate.metric, report.start, one))
+            shown.add_row(*_window_row(metric, report.start, one))
     concluded = {
         "retrain": result.retrain.reason,
         "rollback": result.rollback.reason if result.rollback else "no champion",
@@ -164,8 +166,7 @@ def last_decision(ledger: Ledger) -> GateDecision | None:
 
 def versions_table(product: ModelProduct, versions: Sequence[Version]) -> Table:
     """Releases, newest first, with their main figures."""
-    names = (product.gate.metric, "average_precision", "f1", "brier")
-    shown = tuple(dict.fromkeys(names))
+    shown = watched_metrics(product)
     table = _folding("release", *shown)
     table.columns[0].no_wrap = True
     for version in versions:

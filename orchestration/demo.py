@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import time
+from textwrap import shorten
+from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from models.contracts.api import GoldenSet
-from models.contracts.product import ModelProduct
+from models.contracts.product import TENANT, ModelProduct
 from models.contracts.traffic import PURPOSE_HEADER
 from models.registry import products
 from orchestration.console import plan_table, product_table
@@ -25,6 +28,9 @@ from orchestration.resources import build_deployer
 from orchestration.running import execute, instance, stale
 from orchestration.settings import Settings
 from stores.ledger import Ledger
+
+#: Values of a row, an answer or a list that are shown.
+SHOWN = 6
 
 
 def run_demo(settings: Settings, out: Console) -> int:
@@ -64,6 +70,7 @@ def _chain(site: Site, out: Console) -> bool:
 
 def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
     """Send a few held-out rows to the service and show what it answers."""
+    from assets.stages.evaluation import find_candidate_file
     from assets.stages.service import roll_out
 
     home = settings.home_paths()
@@ -74,22 +81,36 @@ def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
         return False
     running = deployer.current(product)
     url = running.url if running else roll_out(product, home, deployer, out.print).url
-    text = (home.evaluation(product, release.evaluation_id) / "golden.json").read_text()
+    folder = home.evaluation(product, release.evaluation_id)
+    text = find_candidate_file(folder, "golden", release.candidate_id).read_text()
     rows = GoldenSet.model_validate_json(text).rows[:3]
     # golden rows of long ago: answered and logged, and no traffic
     golden = {PURPOSE_HEADER: "golden"}
-    answer = httpx.post(f"{url}/predict", json={"rows": rows}, headers=golden, timeout=30)
+    answer = httpx.post(f"{url}/predict", json={"rows": rows}, headers=golden, timeout=60)
     answer.raise_for_status()
-    table = Table("tenant", "probability", "risk_level", "confidence", "model_version",
-                  title=f"POST {url}/predict", title_justify="left")  # fmt: skip
+    table = Table("asked", "answered", title=f"POST {url}/predict", title_justify="left")
     for row, prediction in zip(rows, answer.json()["predictions"], strict=True):
-        table.add_row(str(row["tenant"]), f"{prediction['probability']:.4f}",
-                      prediction["risk_level"], f"{prediction['confidence']:.4f}",
-                      prediction["model_version"])  # fmt: skip
+        table.add_row(escape(_short(row)), escape(_short(prediction)))
     out.print(table)
-    wrong = product.data.names[0]
     refused = httpx.post(
-        f"{url}/predict", json={"rows": [{**rows[0], wrong: "many"}]}, headers=golden
+        f"{url}/predict", json={"rows": [{**rows[0], TENANT: 5}]}, headers=golden, timeout=60
     )
     out.print(f"a wrong type answers {refused.status_code}: {json.dumps(refused.json())[:160]}")
     return refused.status_code == httpx.codes.BAD_REQUEST
+
+
+def _short(said: dict[str, Any]) -> str:
+    """The first few values of a row or an answer, ids left out."""
+    shown = {name: value for name, value in said.items() if not name.endswith("_id")}
+    return ", ".join(f"{name} {_value(value)}" for name, value in list(shown.items())[:SHOWN])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, list):
+        return f"[{', '.join(_value(one) for one in value[:SHOWN])}]"
+    if isinstance(value, dict):
+        inner = (f"{name} {_value(one)}" for name, one in value.items())
+        return f"({', '.join(inner)})"
+    return shorten(str(value), 60, placeholder=" ...")

@@ -25,6 +25,8 @@ def folds_table(
     from models.core.significance import corrected_resampled_t
 
     metric, k = product.gate.metric, product.data.folds.k
+    if product.data.folds.kind == "newest":  # one fold has no spread
+        return []
     errors = [error(metric, np.array(candidate.cv[metric])) for candidate in candidates]
     expanding = product.data.folds.kind == "time"
     block = snapshot.train_rows // (k + 1 if expanding else k)

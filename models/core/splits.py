@@ -78,8 +78,8 @@ def split(frame: pd.DataFrame, spec: TimeSplit) -> Split:
     event = frame[EVENT_TIME].to_numpy()
     groups = zip((mine.train, mine.gap, mine.holdout), published[:3], strict=True)
     both = (np.concatenate([free[timed], theirs]) for timed, theirs in groups)
-    in_time = (rows[np.argsort(event[rows], kind="stable")] for rows in both)
-    return Split(*in_time, mine.split_at)
+    train, gap, holdout = (rows[np.argsort(event[rows], kind="stable")] for rows in both)
+    return Split(train, gap, holdout, mine.split_at)
 
 
 def _given(frame: pd.DataFrame) -> NDArray[np.str_] | None:
@@ -91,7 +91,7 @@ def _given(frame: pd.DataFrame) -> NDArray[np.str_] | None:
     if PART not in frame.columns:
         return None
     parts = frame[PART].fillna("").to_numpy(str)
-    if unknown := set(parts) - {"train", "holdout", ""}:
+    if unknown := set(parts.tolist()) - {"train", "holdout", ""}:
         raise ValueError(f"parts {sorted(unknown)} are unknown; give train, holdout or null")
     return parts if (parts != "").any() else None
 

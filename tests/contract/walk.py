@@ -17,6 +17,7 @@ import httpx
 
 from assets.chain import build_product
 from assets.dbt import Passed
+from assets.stages.evaluation import find_candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
 from models.registry import get, products
@@ -99,8 +100,9 @@ def ask(product: ModelProduct, settings: Settings) -> dict[str, Any]:
     release = Ledger(home.ledger(product)).current()
     if record is None or release is None:
         return {}
-    text = (home.evaluation(product, release.evaluation_id) / "golden.json").read_text()
-    golden = GoldenSet.model_validate_json(text)
+    folder = home.evaluation(product, release.evaluation_id)
+    requests = find_candidate_file(folder, "golden", release.candidate_id)
+    golden = GoldenSet.model_validate_json(requests.read_text())
     answer = httpx.post(f"{record.url}/predict", json={"rows": golden.rows}, timeout=30)
     document = httpx.get(f"{record.url}/docs.json", timeout=30).json()
     return {

@@ -23,6 +23,7 @@ from assets.dbt import Passed, build_dbt_assets, passed
 from assets.dbt_manifest import load_manifest
 from assets.raw import SOURCES, build_raw
 from assets.sources import merges
+from assets.stages.evaluation import candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct, Trial
 from models.contracts.results import CandidateSet, Evaluation, Snapshot
@@ -215,6 +216,12 @@ class Place:
         """Folder of the newest evaluation."""
         identity = self.home.require_latest(self.product, "evaluation")
         return self.home.evaluation(self.product, identity)
+
+    def golden(self) -> GoldenSet:
+        """Golden requests of the newest evaluation's challenger."""
+        challenger = self.evaluation().challenger
+        path = candidate_file(self.evaluation_folder(), "golden", challenger)
+        return GoldenSet.model_validate_json(path.read_text())
 
     def features(self) -> pd.DataFrame:
         """The feature table."""

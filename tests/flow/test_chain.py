@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import httpx
 
-from models.contracts.api import GoldenSet
 from models.core.artifact import verify
 from stores.files import sha256
 from tests.flow.chain import Place
@@ -52,7 +51,7 @@ def test_every_digest_of_the_record_is_that_of_the_file(base: Place) -> None:
 
 def test_the_evaluation_s_pages_are_there_and_the_report_says_the_decision(base: Place) -> None:
     folder = base.evaluation_folder()
-    golden = GoldenSet.model_validate_json((folder / "golden.json").read_text())
+    golden = base.golden()
     assert len(golden.rows) == 32
     assert len(set(golden.expected)) > 20, "answers of a model, not a constant"
     assert (folder / "evidently.html").stat().st_size > 1_000_000
@@ -76,7 +75,7 @@ def test_the_chain_ends_in_a_service_that_answers_as_offline(revived: Revived) -
     place, url = revived.place, revived.service.url
     release = place.ledger.current()
     assert release is not None
-    golden = GoldenSet.model_validate_json((place.evaluation_folder() / "golden.json").read_text())
+    golden = place.golden()
     answer = httpx.post(f"{url}/predict", json={"rows": golden.rows[:5]}, timeout=30)
     assert answer.status_code == 200
     found = answer.json()["predictions"]

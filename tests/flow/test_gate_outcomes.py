@@ -110,7 +110,7 @@ def _spoil(place: Place, tenant: str) -> None:
     """One tenant's scores in disorder, everybody else's a little better, as a model may do."""
     path = place.evaluation_folder() / "scores.parquet"
     rows = pd.read_parquet(path)
-    mine, name = (rows["tenant"] == tenant).to_numpy(), place.evaluation().challenger
+    mine, name = (rows["tenant"] == tenant).to_numpy(), f"{place.evaluation().challenger}:score"
     scores = rows[name].to_numpy(float).copy()
     scores[mine] = np.random.default_rng(0).permutation(scores[mine])
     closer = np.where(rows["label"] == 1, 1.0, 0.0)

@@ -17,11 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.stages import monitoring_decisions
-from assets.stages.evaluation import PROFILE, judged_rows
+from assets.stages.evaluation import candidate_file, read_watched
 from assets.stages.monitoring import LATEST, build, monitor, read_latest, read_reports
 from models.contracts.monitoring import OVERALL, MonitoringResult, ReferenceProfile, WindowReport
-from models.contracts.product import KNOWN_TIME, LABEL, TENANT, Monitoring
-from models.core.frames import matrix
+from models.contracts.product import KNOWN_TIME, TENANT, Monitoring
 from orchestration.operations import ledger_of
 from stores.home import MissingError
 from stores.reports import ReportError, evidently_drift
@@ -66,12 +65,10 @@ class Traffic:
         release = place.ledger.current()
         assert release is not None
         self.version = release.version
-        frame = judged_rows(place.product, place.home, release.snapshot_id)
         folder = place.home.evaluation(place.product, release.evaluation_id)
-        scores = pd.read_parquet(folder / "scores.parquet")[release.candidate_id].to_numpy()
-        inputs = matrix(frame, place.product.data.names)
-        labels = frame[LABEL].to_numpy(float)
-        self.rows = Rows(inputs, frame[TENANT].tolist(), labels, scores)
+        seen = read_watched(place.product, folder, release.candidate_id)
+        tenants = pd.read_parquet(folder / "scores.parquet")[TENANT].tolist()
+        self.rows = Rows(seen.inputs, tenants, seen.labels, seen.scores)
         self.days: dict[int, list[dict]] = {}
         self.refused: list[dict] = []
         self.orphans: list[dict] = []
@@ -193,7 +190,9 @@ def test_from_a_normal_day_to_one_request_to_retrain(traffic: Traffic) -> None:
     release = place.ledger.current()
     assert release is not None
     folder = place.home.evaluation(place.product, release.evaluation_id)
-    profile = ReferenceProfile.model_validate_json((folder / PROFILE).read_bytes())
+    profile = ReferenceProfile.model_validate_json(
+        candidate_file(folder, "profile", release.candidate_id).read_bytes()
+    )
     assert one.realised[OVERALL][metric].value == pytest.approx(profile.promised[metric].value)
     estimated = one.estimated[OVERALL][metric]
     assert estimated.low < one.realised[OVERALL][metric].value < estimated.high
@@ -322,11 +321,12 @@ def test_a_log_of_hashes_still_sees_scores_and_quality(traffic: Traffic) -> None
     assert result.regression
 
 
-def test_an_old_evaluation_gets_its_profile_from_what_it_kept(traffic: Traffic) -> None:
+def test_a_lost_profile_is_made_again_from_what_the_evaluation_kept(traffic: Traffic) -> None:
     place = traffic.place
     release = place.ledger.current()
     assert release is not None
-    path = place.home.evaluation(place.product, release.evaluation_id) / PROFILE
+    folder = place.home.evaluation(place.product, release.evaluation_id)
+    path = candidate_file(folder, "profile", release.candidate_id)
     kept = path.read_text()
     path.unlink()
     traffic.day(0)
@@ -345,7 +345,7 @@ def test_a_worse_new_champion_is_told_to_go_back(
     assert before is not None
     worse = next(c for c in place.candidates().candidates if c != before.candidate_id)
     folder = place.home.evaluation(place.product, before.evaluation_id)
-    shutil.copytree(folder, folder.with_name("other"), ignore=shutil.ignore_patterns(PROFILE))
+    shutil.copytree(folder, folder.with_name("other"), ignore=shutil.ignore_patterns("profile-*"))
     version = ledger.new_version()
     change = {"version": version, "candidate_id": worse, "evaluation_id": "other"}
     ledger.append("release", before.model_copy(update=change))
