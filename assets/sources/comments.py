@@ -8,7 +8,9 @@ the numbers that describe a text are computed here, once, by the function that t
 From the mirror: TweetEval (hate, offensive, irony, sentiment), HateXplain, Civil Comments with the
 SemEval-2021 spans, 20,000 Jigsaw comments with one label and 101 with six. Official test parts are
 `part` holdout, train and validation parts are train. None of them says when a text was written:
-its time is a fixed moment of 2024 drawn from its key, so a division by time is a random one.
+its time is a fixed moment of 2024 drawn from its key, so a division by time is a random one. Only
+that training parts lie in the first three quarters of that year and holdout parts in the last
+fifth, so that nothing is learned from what comes after it is judged.
 From the generator: seeded texts with a known law and real times
 (`assets.sources.comments_generator`).
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.core.text.describe import COLUMNS, describe
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 START_US = 1_704_067_200_000_000  # 2024-01-01 UTC
 YEAR_S = 365 * 86_400
+#: Where in the year the pseudo-times of a part lie.
+SPANS = MappingProxyType({"train": (0.0, 0.75), "holdout": (0.8, 1.0), None: (0.0, 1.0)})
 
 
 class Comment(NamedTuple):
@@ -88,7 +93,7 @@ def table_of(comments: Sequence[Comment]) -> pa.Table:
     kept = [i for i, one in enumerate(comments) if said[i] and one.text.strip()]
     rows = [comments[i] for i in kept]
     ids = [_event_id(one) for one in rows]
-    moments = [_moment_us(event_id) for event_id in ids]
+    moments = [_moment_us(one, event_id) for one, event_id in zip(rows, ids, strict=True)]
     columns: dict[str, Sequence[object]] = {
         "event_id": ids,
         "tenant": [one.tenant for one in rows],
@@ -133,7 +138,9 @@ def _event_id(one: Comment) -> str:
     return f"{one.source}@{hashlib.sha256(f'{one.key} {one.text}'.encode()).hexdigest()[:16]}"
 
 
-def _moment_us(event_id: str) -> int:
-    """A fixed moment of 2024; which one says nothing of the text."""
+def _moment_us(one: Comment, event_id: str) -> int:
+    """A fixed moment of 2024 within its part's span; which one says nothing of the text."""
+    low, high = SPANS[one.part]
     digest = hashlib.sha256(event_id.encode()).digest()
-    return START_US + int.from_bytes(digest[:8], "big") % YEAR_S * 1_000_000
+    share = int.from_bytes(digest[:6], "big") / 2**48
+    return START_US + int((low + share * (high - low)) * YEAR_S) * 1_000_000

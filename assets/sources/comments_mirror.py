@@ -53,9 +53,11 @@ def from_mirror(*files: Path) -> pa.Table:
         duckdb.Error: A file lacks a column or is no Parquet file.
         ValueError: A label that the taxonomy does not know, or another number of files.
     """
-    readers = (tweeteval, hatexplain, civil_comments, semeval_spans, jigsaw_binary, jigsaw_six)
-    read = zip(readers, files, strict=True)
-    return table_of([comment for reader, path in read for comment in reader(path)])
+    tweets, posts, types, spans, binary, six = files
+    return table_of([
+        *tweeteval(tweets), *hatexplain(posts), *civil_comments(types, spans),
+        *jigsaw_binary(binary), *jigsaw_six(six),
+    ])  # fmt: skip
 
 
 def tweeteval(path: Path) -> Iterator[Comment]:
@@ -79,31 +81,25 @@ def hatexplain(path: Path) -> Iterator[Comment]:
                       identities=identities_of((row["targets"] or "").split("|")))  # fmt: skip
 
 
-def civil_comments(path: Path) -> Iterator[Comment]:
+def civil_comments(types: Path, spans: Path) -> Iterator[Comment]:
     """Civil Comments with the share of raters per type of toxicity; more than half decide.
 
     Toxic: more than half did not say "not toxic". Exactly half leaves toxicity unknown.
+
+    Args:
+        types: The posts with how many raters chose each type.
+        spans: SemEval-2021 task 5, posts of the same pool; they keep that task's official parts.
     """
+    official = {row["text"]: _PARTS[row["split"]] for row in _rows(spans, "split, text")}
     counts = ", ".join(f"raters_{kind}" for kind in (*_CIVIL_TYPES, "not_toxic"))
-    for row in _rows(path, f"comment_id, text, n_raters, {counts}"):
+    for row in _rows(types, f"comment_id, text, n_raters, {counts}"):
         shares = {kind: row[f"raters_{kind}"] / row["n_raters"] for kind in _CIVIL_TYPES}
         said = [kind if share > 0.5 else f"not-{kind}" for kind, share in shares.items()]
         harmless = row["raters_not_toxic"] / row["n_raters"]
         if harmless != 0.5:
             said.append("toxic" if harmless < 0.5 else "not-toxic")
-        yield Comment("civil_comments", "civil_comments", str(row["comment_id"]), row["text"], said)
-
-
-def semeval_spans(path: Path) -> Iterator[Comment]:
-    """SemEval-2021 task 5: posts of Civil Comments in which annotators marked toxic spans.
-
-    A post without a marked span is left out: its annotators did not agree on where, which says
-    nothing of whether. All posts also stand in the Civil Comments set; this one adds its parts.
-    """
-    for number, row in enumerate(_rows(path, "split, text, spans")):
-        if row["spans"] != "[]":
-            yield Comment("semeval_spans", "civil_comments", str(number), row["text"], ("spans",),
-                          _PARTS[row["split"]])  # fmt: skip
+        yield Comment("civil_comments", "civil_comments", str(row["comment_id"]), row["text"], said,
+                      official.get(row["text"]))  # fmt: skip
 
 
 def jigsaw_binary(path: Path) -> Iterator[Comment]:

@@ -67,7 +67,6 @@ MAPPING: Mapping[tuple[str, str], Said] = MappingProxyType(
         **_pair("civil_comments", "threat", "threat"),
         **_pair("civil_comments", "profane_obscene", "obscene"),
         **_pair("civil_comments", "identity_based_attack", "identity_hate"),
-        ("semeval_spans", "spans"): {"toxicity": 1},
         ("jigsaw_binary", "toxic"): {"toxicity": 1},
         ("jigsaw_binary", "not-toxic"): dict.fromkeys(JIGSAW.values(), 0),
         **{
