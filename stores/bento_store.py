@@ -33,9 +33,9 @@ REQUIREMENTS: Mapping[Contract, tuple[str, ...]] = MappingProxyType(
         "row_scores": (*_ALWAYS, "scikit-learn", "xgboost-cpu", "skops"),
         "text_labels": (
             *_ALWAYS, "scikit-learn", "safetensors", "torch", "transformers", "tokenizers",
-            "onnxruntime",
+            "onnxruntime", "captum",
         ),
-        "ranked_items": (*_ALWAYS, "safetensors", "torch", "implicit"),
+        "ranked_items": (*_ALWAYS, "safetensors", "torch"),
     }
 )  # fmt: skip
 

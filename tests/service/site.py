@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from models.contracts.api import GoldenSet, to_rows
-from models.contracts.learner import Matrix, Predictor, TrainingRows
+from models.contracts.learner import FitContext, Matrix, Saved, TrainingRows
 from models.contracts.product import ModelProduct, Trial
 from models.core import artifact, signing
 from models.registry import load_learner
@@ -24,7 +25,7 @@ SMALL = Trial(name="small", params={"model": "xgboost", "rounds": 30, "depth": 3
 class Built:
     """A model from fit to bento, with what it says offline."""
 
-    predictor: Predictor
+    predictor: Any
     folder: Path
     ref: BentoRef
     golden: GoldenSet
@@ -61,25 +62,37 @@ class Site:
         return sum(stop(Path(folder), 0.0) for folder in marked(self.services))
 
     def make(self, version: str, trial: Trial = SMALL, seed: int = 1) -> Built:
-        """Fit, seal, build, and ask the loaded artifact what it says offline."""
-        private, public = self.keys
+        """Fit on rows, seal, build, and ask the loaded artifact what it says offline."""
         learner = load_learner(self.product)
-        folder = self.root / f"artifact-{version}"
-        folder.mkdir(parents=True)
-        learner.fit(trial, training_rows(self.product, seed)).save(folder)
-        artifact.seal(
-            folder, private_key=private, product=self.product.key, trial=trial.name,
-            snapshot_id="s" * 16, learner=self.product.learner, code_version="1",
-            params=trial.params, columns=self.product.data.names, tenants=TENANTS, seed=seed,
-            cv={}, threshold=0.5, fit_seconds=0.1,
-        )  # fmt: skip
-        _, predictor = artifact.load(folder, public, learner)
+        fitted = learner.fit(trial, training_rows(self.product, seed), FitContext())
+        folder, predictor = self.seal(version, fitted, trial, seed)
         asked = draw(self.product, 40, seed + 100)
         tenants = [TENANTS[number % 2] for number in range(len(asked))]
         golden = GoldenSet(
             rows=to_rows(self.product, asked, tenants), expected=tuple(predictor.predict(asked))
         )
-        ref = build(self.product, folder, version, self.bentos, public)
+        return self.pack(version, folder, predictor, golden)
+
+    def seal(
+        self, version: str, fitted: Saved, trial: Trial = SMALL, seed: int = 1, **more: Any
+    ) -> tuple[Path, Any]:
+        """Save and seal what was fitted; its folder and the model as loaded from there."""
+        private, public = self.keys
+        folder = self.root / f"artifact-{version}"
+        folder.mkdir(parents=True)
+        fitted.save(folder)
+        artifact.seal(
+            folder, private_key=private, product=self.product.key, trial=trial.name,
+            snapshot_id="s" * 16, learner=self.product.learner, code_version="1",
+            params=trial.params, columns=self.product.data.names, tenants=TENANTS, seed=seed,
+            cv={}, threshold=0.5, fit_seconds=0.1, **more,
+        )  # fmt: skip
+        _, predictor = artifact.load(folder, public, load_learner(self.product))
+        return folder, predictor
+
+    def pack(self, version: str, folder: Path, predictor: Any, golden: GoldenSet) -> Built:
+        """The bento of a sealed artifact."""
+        ref = build(self.product, folder, version, self.bentos, self.keys[1])
         return Built(predictor, folder, ref, golden)
 
 

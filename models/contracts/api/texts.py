@@ -1,8 +1,8 @@
 """What a ``text_labels`` service is asked and what it answers.
 
-Types, and how a text joins its context: no framework, no model, no files. Any Unicode text is taken, control characters too:
-what is written to hide from a moderator must reach the model. Only half of a surrogate pair, which
-is no text, is refused.
+Types, and how a text joins its context: no framework, no model, no files. Any Unicode text is
+taken, control characters too: what is written to hide from a moderator must reach the model. Only
+half of a surrogate pair, which is no text, is refused.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ _EXAMPLE = {TENANT: "example-tenant", TEXT: "You are a lovely person", "context"
 def join_context(text: str, context: str | None) -> str:
     """A text with what it replies to, as one text: the same way for training and for serving.
 
-    The text comes first, so that a model that cuts at its length loses context and not text.
+    The text comes first, so that a model that cuts at its length loses context and not text; what it
+    replies to is quoted as in a mail.
     """
-    return f"{text}\n\nin reply to: {context}" if context else text
+    return f"{text}\n> {context}" if context else text
 
 
 class Confidence(Frozen):
@@ -75,14 +76,20 @@ class Explanation(Frozen):
     Attributes:
         method: How it was found.
         pieces: In the order of the text.
+        base: The answer to the text without any of them.
+        value: The answer to the text: a probability, or log-odds where ``note`` says so.
         fidelity: How well the weights predict the model near this text (R squared, at most 1);
             null where the method does not say.
+        note: What a reader must know.
     """
 
     label: str
-    method: str
+    method: Method
     pieces: list[Piece]
+    base: float
+    value: float
     fidelity: float | None = Field(default=None, le=1)
+    note: str = ""
 
 
 class TextPrediction(Frozen):

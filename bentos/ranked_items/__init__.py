@@ -1,0 +1,1 @@
+"""A user or a history in, the best items out."""

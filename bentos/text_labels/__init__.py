@@ -1,0 +1,1 @@
+"""Texts in, one probability per label out."""

@@ -1,0 +1,124 @@
+"""What a ``text_labels`` model answers, put into the contract's words.
+
+Belongs here: probabilities to flags, confidence and whether a person should look. Does not belong
+here: HTTP, BentoML, the log; how a text is explained (``models.core.explain``).
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bentos.records import digest
+from bentos.runtime import Runtime, StartError, risk_level
+from models.contracts.api.texts import Confidence, Explanation, TextPrediction, join_context
+from models.contracts.learner import Matrix, Vector
+from models.core.text.describe import describe
+
+#: A probability this close to its threshold is not a decision to act on unseen.
+REVIEW_MARGIN = 0.1
+#: Members of an ensemble that agree less than this do not say the same thing.
+REVIEW_AGREEMENT = 0.7
+
+
+class Said(NamedTuple):
+    """What the model said of n texts.
+
+    Attributes:
+        scores: Shape (n, L), NaN for a label it never learned.
+        confidence: ``model`` and ``ensemble`` to shape (n,), where it says so.
+    """
+
+    scores: Matrix
+    confidence: Mapping[str, Vector]
+
+
+def warm_up(runtime: Runtime) -> None:
+    """Ask for a short and a long text.
+
+    Raises:
+        StartError: The model answers other labels than the product has.
+    """
+    labels = tuple(runtime.predictor.labels)
+    if labels != runtime.product.data.labels:
+        raise StartError(
+            f"the model answers {labels}, but {runtime.product.key} has"
+            f" {runtime.product.data.labels} in this code; fit and release it again"
+        )
+    say(runtime, ["good morning", "good morning " * 500])
+
+
+def texts(rows: Sequence[Any]) -> list[str]:
+    """What the model reads: each row's text, with its context where there is one."""
+    return [join_context(row.text, row.context) for row in rows]
+
+
+def say(runtime: Runtime, asked: Sequence[str]) -> Said:
+    """Ask the model; the only call that takes time."""
+    predictor = runtime.predictor
+    confidence = predictor.confidence(asked) if hasattr(predictor, "confidence") else {}
+    return Said(predictor.predict(asked), confidence)
+
+
+def together(parts: Sequence[Said]) -> Said:
+    """Parts of one request as one."""
+    names = parts[0].confidence
+    return Said(
+        np.concatenate([part.scores for part in parts]),
+        {name: np.concatenate([part.confidence[name] for part in parts]) for name in names},
+    )
+
+
+def watched(rows: Sequence[Any]) -> tuple[Matrix, list[str]]:
+    """What the log gets of the rows: numbers that describe a text, and a digest; never the text."""
+    asked = [row.text for row in rows]
+    return describe(asked), [digest(text.encode()) for text in asked]
+
+
+def answer(runtime: Runtime, said: Said) -> list[TextPrediction]:
+    """One prediction per text, in order.
+
+    Raises:
+        ArithmeticError: The model gave something else than probabilities, or nothing for the first
+            label: a fault of ours, which must not look like one of the request.
+    """
+    first, known = said.scores[:, 0], said.scores[~np.isnan(said.scores)]
+    if np.isnan(first).any() or not ((known >= 0.0) & (known <= 1.0)).all():
+        raise ArithmeticError(f"{runtime.version} gave {said.scores.tolist()}, not probabilities")
+    return [
+        _prediction(runtime, scores, {name: float(of[n]) for name, of in said.confidence.items()})
+        for n, scores in enumerate(said.scores.tolist())
+    ]
+
+
+def explained(prediction: TextPrediction, why: Explanation) -> TextPrediction:
+    """The prediction with its explanation."""
+    return prediction.model_copy(update={"explanations": [why]})
+
+
+def _prediction(
+    runtime: Runtime, scores: Sequence[float], told: Mapping[str, float]
+) -> TextPrediction:
+    labels = dict(zip(runtime.product.data.labels, scores, strict=True))
+    threshold, limits = runtime.candidate.threshold, runtime.candidate.thresholds
+    probability = scores[0]
+    return TextPrediction(
+        prediction_id=str(uuid.uuid4()),
+        probability=probability,
+        labels={name: None if math.isnan(score) else score for name, score in labels.items()},
+        flagged=[name for name, score in labels.items() if score >= limits.get(name, threshold)],
+        risk_level=risk_level(probability, threshold),
+        confidence=Confidence(prediction=max(probability, 1.0 - probability), **told),
+        review=needs_review(probability, threshold, told.get("ensemble")),
+        model_version=runtime.version,
+    )
+
+
+def needs_review(probability: float, threshold: float, agreement: float | None) -> bool:
+    """Whether a person should look: the decision is close, or the members disagree."""
+    close = abs(probability - threshold) < REVIEW_MARGIN
+    return close or (agreement is not None and agreement < REVIEW_AGREEMENT)
