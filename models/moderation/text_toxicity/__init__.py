@@ -1,0 +1,1 @@
+"""Is a text toxic, and in which way?"""
