@@ -24,7 +24,7 @@ from scipy.special import expit, logit
 from models.contracts.learner import Vector
 from models.contracts.product import Gate, Guardrail
 from models.contracts.results import GateDecision, Scorecard
-from models.core import gates, metrics, power, significance
+from models.core import gate_rules, gates, metrics, power, significance
 from models.core.slices import Scores
 
 RATE, ROWS, AUC, RHO = 0.225, 2938, 0.957, 0.95  # the mirror's test split of sync_conflict
@@ -224,8 +224,8 @@ def detectable(rows: int = ROWS, population: int = 200_000) -> None:
         areas = significance.delong_areas(labels, np.stack([new, old]))
         (a, both), (_, b) = areas.covariance
         se = float(np.sqrt((a + b - 2 * both) * population / rows) / (1 - areas.auc[1]))
-        least = power.detectable_effect(se, 0.05 * gates.APPROXIMATE, 0.8)
-        needed = power.rows_needed(rows, se, EFFECT, 0.05 * gates.APPROXIMATE, 0.8)
+        least = power.detectable_effect(se, 0.05 * gate_rules.APPROXIMATE, 0.8)
+        needed = power.rows_needed(rows, se, EFFECT, 0.05 * gate_rules.APPROXIMATE, 0.8)
         print(f"| {rho} | {both / np.sqrt(a * b):.3f} | {least:.1%} | {needed:,} |")
 
 

@@ -1,27 +1,29 @@
-"""The promotion gate: a pure function from paired per-row results and a policy to a decision.
+"""The promotion gate: a pure function from two models' answers and a policy to a decision.
 
-Belongs here: the rule (docs/decisions/0003-the-gate.md) and the sentence that explains a decision.
-Does not belong here: the tests themselves (``significance``), guardrail tests (``guardrails``), or
-writing, moving and serving anything (the promotion stage does that).
+Belongs here: gathering the evidence of one decision. Does not belong here: the rule and its
+sentences (``gate_rules``), the tests (``significance``, ``guardrails``, ``forms``), or writing,
+moving and serving anything (the promotion stage does that).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from models.contracts.product import Gate, Guardrail
-from models.contracts.results import GateDecision, GuardrailResult, Outcome, Scorecard, TestResult
-from models.core import evaluation, metrics, power
+from models.contracts.product import Gate
+from models.contracts.results import FormResult, GateDecision, GuardrailResult, Scorecard
+from models.core import evaluation, metrics
 from models.core import guardrails as guarding
 from models.core import slices as slicing
+from models.core.forms import Form, choose, judge_forms
+from models.core.gate_rules import (
+    Case,
+    first_verdict,
+    noted_tests,
+    over_budget,
+    required_rows,
+)
 from models.core.slices import Units
-
-#: DeLong's test and the bootstrap are approximate: at a nominal 5 % they promoted 5.3 % of 12,000
-#: simulated null challengers. ``alpha`` is a promise, so they are held to this share of it.
-APPROXIMATE = 0.8
 
 
 class Paired(NamedTuple):
@@ -38,52 +40,6 @@ class Paired(NamedTuple):
     slices: Mapping[str, slicing.Mask]
 
 
-class _Case(NamedTuple):
-    """Everything the rule looks at."""
-
-    gate: Gate
-    card: Scorecard
-    approved: bool
-    units: Units
-    compared: evaluation.Comparison
-    guardrails: tuple[GuardrailResult, ...]
-
-    @property
-    def rows(self) -> int:
-        return len(self.units)
-
-    @property
-    def rarer(self) -> int:
-        return self.units.scarcest
-
-    @property
-    def title(self) -> str:
-        return metrics.METRICS[self.gate.metric].title
-
-    @property
-    def value(self) -> float:
-        return self.compared.challenger.value
-
-    @property
-    def bound(self) -> float:
-        """The end of the challenger's interval that the floor is held against."""
-        higher = metrics.METRICS[self.gate.metric].higher_is_better
-        return self.compared.challenger.low if higher else self.compared.challenger.high
-
-    @property
-    def level(self) -> float:
-        """What the deciding p-value must be below."""
-        exact = bool(self.compared.tests) and self.compared.tests[0].name == "mcnemar_exact"
-        return self.gate.alpha if exact else APPROXIMATE * self.gate.alpha
-
-    @property
-    def detectable(self) -> float:
-        return power.detectable_effect(self.compared.se, self.level, self.gate.power)
-
-
-_Verdict = tuple[Outcome, str] | None
-
-
 def decide(
     product: str,
     gate: Gate,
@@ -94,8 +50,12 @@ def decide(
     approved: bool = False,
     replicates: int = 2000,
     seed: int = 0,
+    forms: Sequence[Form] = (),
 ) -> GateDecision:
     """Promote the challenger, keep the champion, or say that the data cannot tell.
+
+    Whether the challenger is released is decided on its own answers. What then serves is the
+    fastest of it and its forms that passed; the budgets are those of what serves.
 
     Args:
         product: Key of the product, for the record.
@@ -106,6 +66,7 @@ def decide(
         approved: Whether a named person has approved this challenger.
         replicates: Bootstrap resamples.
         seed: Seed of the resamples; the same arguments give the same decision.
+        forms: Other forms of the challenger, judged on the same units.
 
     Returns:
         The outcome, one sentence of reason and its numbers; ``tests[0]`` is the one that decided.
@@ -116,8 +77,11 @@ def decide(
     _check(gate, paired, challenger, champion)
     compared, harms = _gather(gate, paired, replicates, seed)
     guardrails = harms + _measured(gate, challenger, champion)
-    case = _Case(gate, challenger, approved, paired.units, compared, guardrails)
-    outcome, reason = next(verdict for rule in _RULES if (verdict := rule(case)))
+    judged = _forms(gate, forms, challenger, paired, (replicates, seed))
+    fits = {c.candidate_id: not over_budget(gate, c) for c in (challenger, *(c for _, c in judged))}
+    serving = choose(judged, challenger, fits)
+    case = Case(gate, judged, serving, approved, paired.units, compared, guardrails)
+    outcome, reason = first_verdict(case)
     return GateDecision(
         product=product,
         challenger=challenger.candidate_id,
@@ -128,12 +92,14 @@ def decide(
         challenger_value=compared.challenger,
         champion_value=compared.champion,
         effect=compared.effect,
-        tests=_noted(case) if champion else (),
+        tests=noted_tests(case) if champion else (),
         guardrails=guardrails,
         rows=case.rows,
-        required_rows=_required_rows(case),
+        required_rows=required_rows(case),
         policy=gate.model_dump(mode="json")
         | {"approved": approved, "replicates": replicates, "seed": seed},
+        forms=tuple(result for result, _ in judged),
+        serves=serving.candidate_id,
     )
 
 
@@ -150,7 +116,10 @@ def _check(gate: Gate, paired: Paired, challenger: Scorecard, champion: Scorecar
                 f"scorecard of {card.candidate_id} is over {card.rows.get(slicing.OVERALL)} rows, "
                 f"the paired scores over {rows}; evaluate both on the same holdout"
             )
-    named = {gate.metric, *(each.metric for each in gate.guardrails if not _on_measure(each))}
+    named = {
+        gate.metric,
+        *(each.metric for each in gate.guardrails if not guarding.on_measure(each)),
+    }
     if untestable := named - (set(metrics.METRICS) - {"calibration_slope"}):
         raise ValueError(
             f"the gate cannot test {sorted(untestable)}; name metrics of models.core.metrics, "
@@ -158,12 +127,8 @@ def _check(gate: Gate, paired: Paired, challenger: Scorecard, champion: Scorecar
             "max_calibration_error"
         )
     for each in gate.guardrails:
-        if _on_measure(each) and each.slice != slicing.OVERALL:
+        if guarding.on_measure(each) and each.slice != slicing.OVERALL:
             raise ValueError(f"the measure {each.metric} knows no slices; remove {each.slice!r}")
-
-
-def _on_measure(guardrail: Guardrail) -> bool:
-    return "." in guardrail.metric
 
 
 def _measured(
@@ -173,7 +138,7 @@ def _measured(
     return tuple(
         guarding.judge_measure(each, challenger.measures, before)
         for each in gate.guardrails
-        if _on_measure(each)
+        if guarding.on_measure(each)
     )
 
 
@@ -182,7 +147,7 @@ def _gather(
 ) -> tuple[evaluation.Comparison, tuple[GuardrailResult, ...]]:
     units = paired.units
     available = slicing.masks(paired.tenants, paired.slices, units.primary)
-    tested = [each for each in gate.guardrails if not _on_measure(each)]
+    tested = [each for each in gate.guardrails if not guarding.on_measure(each)]
     family = guarding.expand(tested, available)
     here = family.pop(slicing.OVERALL, [])
     wanted = {gate.metric, *(guardrail.metric for guardrail in here)}
@@ -194,121 +159,16 @@ def _gather(
     return compared, guarding.judge_harms(harms, gate.alpha)
 
 
-def _noted(case: _Case) -> tuple[TestResult, ...]:
-    """The tests, with what the rows can show written into the deciding one."""
-    first, *others = case.compared.tests
-    more = {"level": case.level, "minimum_detectable_effect": case.detectable}
-    return (first.model_copy(update={"detail": first.detail | more}), *others)
-
-
-def _required_rows(case: _Case) -> int | None:
-    """Rows at which the policy's question is answered with the policy's power."""
-    gate, compared = case.gate, case.compared
-    if case.rarer < slicing.MIN_CLASS_ROWS:
-        return -(-case.rows * slicing.MIN_CLASS_ROWS // case.rarer) if case.rarer else None
-    if compared.effect is not None:
-        return power.rows_needed(case.rows, compared.se, gate.min_effect, case.level, gate.power)
-    margin = abs(case.value - gate.floor)
-    if not margin or not slicing.misses(gate.metric, case.bound, gate.floor):
-        return None
-    se = abs(case.value - case.bound) / power.detectable_effect(1.0, gate.alpha, 0.5)
-    return power.rows_needed(case.rows, se, margin, gate.alpha, gate.power)
-
-
-def _worse(case: _Case) -> _Verdict:
-    if (effect := case.compared.effect) is None or not effect.high < 0:
-        return None
-    return "keep", (
-        f"The challenger is worse, its {case.title} error {-effect.value:.1%} higher than the "
-        f"champion's ({-effect.high:.1%} to {-effect.low:.1%}): look for what changed in its data "
-        "or trial."
+def _forms(
+    gate: Gate,
+    forms: Sequence[Form],
+    challenger: Scorecard,
+    paired: Paired,
+    resampling: tuple[int, int],
+) -> tuple[tuple[FormResult, Scorecard], ...]:
+    """Each form's result and its scorecard."""
+    size, seed = resampling
+    results = judge_forms(
+        gate, forms, challenger, paired.tenants, paired.slices, replicates=size, seed=seed
     )
-
-
-def _scarce(case: _Case) -> _Verdict:
-    if case.rarer >= slicing.MIN_CLASS_ROWS:
-        return None
-    shown = f"Only {case.rarer} of {case.rows} judged rows are of the rarer class"
-    if case.units.primary is None:
-        shown = f"Only {case.rarer} {case.units.counted} are judged"
-    return "too_few_data", f"{shown}, {slicing.MIN_CLASS_ROWS} are needed: {_wait(case)}."
-
-
-def _failing(case: _Case) -> _Verdict:
-    """What more rows would not mend: the floor missed by the value, guardrails, budgets."""
-    gate, card, found = case.gate, case.card, list[str]()
-    if slicing.misses(gate.metric, case.value, gate.floor):
-        found.append(f"{case.title} {case.value:.4f} misses the floor {gate.floor:g}")
-    found += [result.reason for result in case.guardrails if result.status == "violated"]
-    if not card.latency_p95_ms <= gate.max_latency_ms:
-        limit = f"{gate.max_latency_ms:g} ms"
-        found.append(f"p95 latency {card.latency_p95_ms:.2f} ms is over its budget of {limit}")
-    if not card.size_bytes <= gate.max_size_mb * 1e6:
-        limit = f"{gate.max_size_mb:g} MB"
-        found.append(f"the artifact has {card.size_bytes / 1e6:.1f} MB, over its budget of {limit}")
-    if gate.max_calibration_error is not None:
-        slope, limit = _slope(card), f"{gate.max_calibration_error:g}"
-        if not metrics.error("calibration_slope", slope) <= gate.max_calibration_error:
-            found.append(f"calibration slope {slope:.2f} is further than {limit} from 1")
-    return ("keep", f"Not released: {'; '.join(found)}; mend this first.") if found else None
-
-
-def _slope(card: Scorecard) -> float:
-    slope = card.metrics.get(slicing.OVERALL, {}).get("calibration_slope")
-    return slope.value if slope else np.nan
-
-
-def _floor_unsure(case: _Case) -> _Verdict:
-    if not slicing.misses(case.gate.metric, case.bound, case.gate.floor):
-        return None
-    return "too_few_data", (
-        f"{case.title} {case.value:.4f} meets the floor {case.gate.floor:g} but its one-sided "
-        f"bound {case.bound:.4f} does not: {_wait(case)}."
-    )
-
-
-def _not_enough(case: _Case) -> _Verdict:
-    """The gain is not shown, or is shown and not worth a release."""
-    compared, least = case.compared, f"{case.gate.min_effect:.1%}"
-    if compared.effect is None:
-        return None
-    if np.isnan(compared.effect.value):
-        return "keep", f"The champion's {case.title} has no error here: judge on harder rows."
-    if compared.effect.high < case.gate.min_effect:
-        return "keep", f"{_gain(case)}: the wanted {least} are ruled out, try another trial."
-    if compared.tests[0].p_value < case.level:
-        return None
-    shows = f"{case.rows:,} rows can show {case.detectable:.1%} or more"
-    if case.detectable > case.gate.min_effect:
-        return "too_few_data", f"{_gain(case)}: {shows}, wanted are {least}; {_wait(case)}."
-    return "keep", f"{_gain(case)}: {shows} and show none, try another trial."
-
-
-def _good(case: _Case) -> _Verdict:
-    if case.compared.effect is None:
-        shown = f"{case.title} {case.value:.4f}, one-sided bound {case.bound:.4f}, clears the floor"
-    else:
-        shown = _gain(case)
-    shown = f"{shown}; every guardrail and budget holds"
-    if case.gate.needs_approval and not case.approved:
-        return "awaiting_approval", f"{shown}: a named person must approve it now."
-    return "promote", f"{shown}."
-
-
-def _gain(case: _Case) -> str:
-    if (effect := case.compared.effect) is None:
-        return ""
-    return (
-        f"The reduction of the {case.title} error is {effect.value:.1%} ({effect.low:.1%} to "
-        f"{effect.high:.1%}, p = {case.compared.tests[0].p_value:.2g} at level {case.level:.2g})"
-    )
-
-
-def _wait(case: _Case) -> str:
-    needed = _required_rows(case)
-    return "judge on more rows" if needed is None else f"judge again at about {needed:,} rows"
-
-
-#: The rule: the first that has something to say decides.
-_RULES: tuple[Callable[[_Case], _Verdict], ...]
-_RULES = (_worse, _scarce, _failing, _floor_unsure, _not_enough, _good)
+    return tuple((result, form.card) for result, form in zip(results, forms, strict=True))

@@ -160,3 +160,21 @@ def test_counts_of_other_rows_are_refused():
     labels, scores = sample()
     with pytest.raises(ValueError, match="counts are of 399 rows, labels of 400"):
         bootstrap.replicates("brier", labels, scores, bootstrap.counts(399, 5))
+
+
+def test_replicates_of_ece_equal_its_value_on_the_resampled_rows():
+    labels, scores = sample(200, decimals=6)
+    resamples = bootstrap.counts(200, 20)
+    drawn = bootstrap.replicates("ece", labels, scores, resamples)
+    again = [
+        metrics.compute("ece", np.repeat(labels, count), np.repeat(scores, count))
+        for count in resamples
+    ]
+    assert drawn == pytest.approx(again)
+
+
+def test_means_of_resampled_units():
+    columns = {"a": np.array([1.0, 2.0, 6.0]), "b": np.array([0.0, 1.0, 0.0])}
+    found = bootstrap.means(columns, np.array([[1, 1, 1], [0, 3, 0]], np.uint8))
+    assert found["a"] == pytest.approx([3, 2])
+    assert found["b"] == pytest.approx([1 / 3, 1])

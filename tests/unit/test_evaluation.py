@@ -202,6 +202,14 @@ def test_the_challenger_has_the_smallest_mean_error_and_ties_go_to_the_first():
     assert evaluation.pick_challenger([strong, simple], "brier") == simple
 
 
+def test_a_form_is_no_challenger():
+    plain = candidate("torch", roc_auc=(0.8,))
+    form = candidate("int8", roc_auc=(0.9,)).model_copy(update={"form": True})
+    assert evaluation.pick_challenger([form, plain], "roc_auc") == plain
+    with pytest.raises(ValueError, match="that is no form"):
+        evaluation.pick_challenger([form], "roc_auc")
+
+
 @pytest.mark.parametrize(
     ("candidates", "message"),
     [

@@ -164,3 +164,32 @@ def test_a_probability_metric_refuses_scores_that_are_none():
 def test_an_unknown_metric_names_those_there_are():
     with pytest.raises(ValueError, match=r"unknown metrics \['auc'\]; there are .*roc_auc"):
         metrics.compute("auc", np.array([0, 1.0]), np.array([0.1, 0.2]))
+
+
+def test_ece_by_hand():
+    """Bins are open below, closed above: (0.1, 0.2] holds 0.12 and 0.2, (0.8, 0.9] holds 0.9."""
+    labels, scores = np.array([0, 1, 1, 0.0]), np.array([0.12, 0.2, 0.9, 0.85])
+    # bin (0.1, 0.2]: half positive against 0.16; bin (0.8, 0.9]: half positive against 0.875
+    assert metrics.compute("ece", labels, scores) == pytest.approx(0.5 * 0.34 + 0.5 * 0.375)
+    edges = np.array([0.0, 0.1, 1.0]), np.array([0.0, 0.0, 1.0])
+    assert metrics.compute("ece", edges[1], edges[0]) == pytest.approx((0.0 + 0.1 + 0.0) / 3)
+
+
+@given(rows())
+@settings(max_examples=30)
+def test_ece_is_its_definition(sample):
+    labels, scores = sample
+    total = 0.0
+    for low in range(10):
+        inside = (scores > low / 10) & (scores <= (low + 1) / 10) | ((low == 0) & (scores == 0))
+        if inside.any():
+            total += inside.mean() * abs(labels[inside].mean() - scores[inside].mean())
+    assert metrics.compute("ece", labels, scores) == pytest.approx(total, abs=1e-12)
+
+
+def test_per_user_metrics_are_no_metrics_of_rows():
+    assert metrics.METRICS["ndcg_at_10"].per_user
+    assert set(metrics.BINARY) | set(metrics.PER_USER) == set(metrics.METRICS)
+    assert not metrics.METRICS["popularity_at_10"].higher_is_better
+    with pytest.raises(ValueError, match=r"unknown metrics \['ndcg_at_10'\]"):
+        metrics.compute("ndcg_at_10", np.array([0, 1.0]), np.array([0.1, 0.2]))
