@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,17 @@ from models.core.trainer import checkpoint
 from models.core.trainer.config import TrainerConfig
 from models.core.trainer.history import History
 from models.core.trainer.loop import train
-from tests.unit.trainer_tasks import Killed, Regression, equal
+from tests.unit.trainer_tasks import Killed, Regression, equal, one_thread
 
 CONFIG = TrainerConfig(
     max_epochs=5, learning_rate=0.02, patience=3, plateau_patience=0, checkpoint_steps=3, seed=7
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def told(history: History) -> History:
@@ -32,7 +39,7 @@ def whole() -> tuple[Regression, History]:
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
-@pytest.mark.parametrize("call", [0, 2, 3, 9, 10, 17, 33, 49])
+@pytest.mark.parametrize("call", [0, 3, 9, 10, 38, 49])
 def test_resume_after_a_kill_in_any_step(schedule: str, call: int, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"schedule": schedule, "warmup": 0.2})
     whole = Regression()
@@ -49,9 +56,12 @@ def test_resume_after_a_kill_in_any_step(schedule: str, call: int, tmp_path: Pat
     assert second.calls == 50 - done_in_epochs
 
 
-@pytest.mark.parametrize("accident", range(1, 24, 2))
+@pytest.mark.parametrize("accident", [1, 2, 3, 4, 5, 10, 19])
 def test_resume_after_a_kill_between_and_before_renames(
-    accident: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[Regression, History]
+    accident: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: tuple[Regression, History],
 ) -> None:
     """Kills before the n-th rename and, the next time, right after the n-th."""
     rename, done = os.replace, 0

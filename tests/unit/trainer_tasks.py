@@ -1,9 +1,10 @@
-"""A small task for the trainer's tests: dropout, shuffling, noise; every generator is drawn from."""
+"""A small task for the trainer's tests; it draws from every generator there is."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,21 @@ from models.core.trainer.randomness import seeded
 ROWS, WIDTH = 40, 6
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """Stands for a kill."""
 
 
 class Regression:
-    """A noisy line learned by a small network; ``kill_at`` is the loss call that is not survived."""
+    """A noisy line learned by a small network; the loss call ``kill_at`` is not survived."""
 
     def __init__(self, batch: int = 4, kill_at: int | None = None, dropout: float = 0.3) -> None:
         with seeded(1):
             self.module: nn.Module = nn.Sequential(
-                nn.Linear(WIDTH, 8), nn.LayerNorm(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 1)
+                nn.Linear(WIDTH, 8),
+                nn.LayerNorm(8),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Linear(8, 1),
             )
             self.inputs = torch.randn(ROWS, WIDTH)
             self.targets = self.inputs @ torch.arange(1.0, WIDTH + 1) / 3 + torch.randn(ROWS) / 9
@@ -35,8 +40,10 @@ class Regression:
     def batches(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(ROWS, generator=generator)
         for rows in order.split(self.batch):
-            noise = torch.randn(len(rows), WIDTH, generator=generator) / 100
-            yield self.inputs[rows] + noise * (self.dropout > 0), self.targets[rows]
+            inputs = self.inputs[rows]
+            if self.dropout:
+                inputs = inputs + torch.randn(inputs.shape, generator=generator) / 100
+            yield inputs, self.targets[rows]
 
     def batch_count(self) -> int:
         return -(-ROWS // self.batch)
@@ -61,3 +68,12 @@ class Regression:
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     """Bit for bit."""
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Products this small take a hundred times as long on threads that others use, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

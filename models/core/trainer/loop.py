@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from models.contracts.learner import FitContext
-from models.core.trainer import checkpoint, devices, distributed, randomness, schedules, state
-from models.core.trainer.checkpoint import CheckpointError
+from models.core.trainer import devices, distributed, randomness, schedules, state
+from models.core.trainer.checkpoint import Checkpoint
 from models.core.trainer.config import TrainerConfig
 from models.core.trainer.distributed import World
+from models.core.trainer.files import Files
 from models.core.trainer.history import History, Speed, Teller
 
 
@@ -116,6 +116,9 @@ class _Training:
         self.resumed_from: int | None = None
         self.teller = Teller(context.say if world.rank == 0 else lambda _: None)
         self.speed = Speed()
+        batches = task.batch_count()
+        identity = state.identity(config, self.module, batches, world.size)
+        self.files = Files(context.folder, identity, world)
 
     @property
     def finished(self) -> bool:
@@ -238,56 +241,29 @@ class _Training:
 
     def resume(self) -> None:
         """Go on where a checkpoint in the folder was written, if it is of this training."""
-        folder = self.context.folder
-        if folder is None or not (folder / checkpoint.STATE).exists():
-            return
-        refusal = self._loaded(folder)
-        self.world.wait()
-        if refusal is not None:
-            self.teller.now(f"the checkpoint is not gone on from, training starts anew: {refusal}")
-            if self.world.rank == 0:
-                checkpoint.set_aside(folder)
-            return
-        self.resumed_from = self.number
-        self.teller.now(f"going on after step {self.number} (epoch {self.at.epoch + 1})")
-
-    def _loaded(self, folder: Path) -> str | None:
-        """Take over the checkpoint, or say why not."""
-        try:
-            saved = checkpoint.read(folder / checkpoint.STATE)
-            if differs := state.difference(saved.scalars.get("identity", {}), self._identity()):
-                return differs
-            name = saved.scalars["best"]
-            best = checkpoint.read(folder / name).tensors if name else {}
-        except CheckpointError as error:
-            return str(error)
-        self.at = state.unpack(saved, self.module, self.adam, self.schedule)
-        self.best = best
-        self.epoch_began = saved.tensors["generator"]
-        self.random = state.under(saved.tensors, f"random.{self.world.rank}.")
-        return None
+        found = self.files.load()
+        if isinstance(found, str):
+            self.teller.now(f"the checkpoint is not gone on from, training starts anew: {found}")
+        elif found is not None:
+            saved, self.best = found
+            self.at = state.unpack(saved, self.module, self.adam, self.schedule)
+            self.epoch_began = saved.tensors["generator"]
+            self.random = state.under(saved.tensors, f"random.{self.world.rank}.")
+            self.resumed_from = self.number
+            self.teller.now(f"going on after step {self.number} (epoch {self.at.epoch + 1})")
+        if self.world.total(self.number) != [self.number * self.world.size]:
+            raise TrainingError("the processes see different checkpoints: give them one folder")
 
     def _save(self) -> None:
-        folder = self.context.folder
-        if folder is None:
+        if self.files.folder is None:
             return
         self.at.seconds += self.speed.lap()
         random = self.world.gather(randomness.packed())
-        if self.world.rank:
-            return
-        best = checkpoint.best_name(self.at.best_epoch) if self.best else None
-        if best and self.at.best_epoch == self.at.epoch and not self.at.step:
-            checkpoint.write(folder / best, self.best, {"validation": self.at.best_value})
         tensors, scalars = state.pack(self.module, self.adam, self.schedule, self.at)
         tensors |= {"generator": self.epoch_began}
         tensors |= {f"random.{name}": tensor for name, tensor in random.items()}
-        scalars |= {"identity": self._identity(), "best": best}
-        checkpoint.write(folder / checkpoint.STATE, tensors, scalars)
-        checkpoint.tidy(folder, best)
-
-    def _identity(self) -> state.Json:
-        batches = self.task.batch_count()
-        return state.identity(self.config, self.module, batches, self.world.size)
+        new = self.at.best_epoch == self.at.epoch and not self.at.step
+        self.files.save(Checkpoint(tensors, scalars), self.at.best_epoch, self.best if new else {})
 
     def result(self) -> History:
         """The history; puts the best weights into the module."""
