@@ -63,7 +63,8 @@ def joint_energy(logits: Matrix) -> Vector:
     Args:
         logits: Shape (n, L); NaN labels have no say.
     """
-    found: Vector = -np.nansum(np.logaddexp(0.0, logits), axis=1)
+    known = np.where(np.isnan(logits), -np.inf, logits)
+    found: Vector = -np.logaddexp(0.0, known).sum(axis=1)
     return found
 
 

@@ -81,7 +81,7 @@ def examine(
     Raises:
         ValueError: No texts, or a predictor that does not answer the first label.
     """
-    chosen = _choose(predictor, texts, labels, thresholds[0], rows, seed)
+    chosen = _choose(predictor, texts, labels, thresholds[0], rows=rows, seed=seed)
     if not chosen.texts or np.isnan(chosen.clean[:, 0]).any():
         raise ValueError(f"nothing to examine: no texts, or no answers for {names[0]!r}")
     found = _blind(predictor, chosen, seed)
@@ -103,6 +103,7 @@ def _choose(
     texts: Sequence[str],
     labels: Matrix,
     threshold: float,
+    *,
     rows: int,
     seed: int,
 ) -> _Chosen:
@@ -110,7 +111,7 @@ def _choose(
     first = labels[order, 0]
     positives, rest = order[first == 1], order[first != 1]
     half = max(rows - len(rest), rows // 2)
-    drawn = np.sort(np.concatenate([positives[:half], rest[: rows - len(positives[:half])]]))
+    drawn = np.concatenate([positives[:half], rest[: rows - len(positives[:half])]])
     kept = [texts[i] for i in drawn]
     clean = predictor.predict(kept) if kept else np.empty((0, labels.shape[1]))
     return _Chosen(kept, labels[drawn], clean, threshold)
@@ -201,12 +202,14 @@ def _strangers(
     train: Sequence[str],
     seed: int,
 ) -> dict[str, Measure]:
-    """``ood.auroc`` is the distance to the nearest training text, or the model's doubt without."""
+    """``ood.auroc`` is by the distance to the nearest training texts, else by the model's doubt."""
     generator = np.random.default_rng(seed)
     half = 0 if train else len(chosen.texts) // 2
     order = generator.permutation(len(train))[: shift.ROWS]
     known = [train[i] for i in order] or chosen.texts[:half]
     inside = chosen.texts[half:]
+    if min(len(known), len(inside)) < 2:
+        return {}
     outside = strange(inside, generator)
     answers = [np.clip(predictor.predict(part), _TINY, 1 - _TINY) for part in (inside, outside)]
     pairs = {
