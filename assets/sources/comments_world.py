@@ -75,7 +75,7 @@ _RUDE_LAW = {"toxicity": 0.95, "insult": 0.93, "offensive": 0.9, "negative_senti
 
 ACTS: Mapping[str, Act] = MappingProxyType(
     {
-        "small talk": Act(0.26, {"negative_sentiment": 0.05}, (
+        "small talk": Act(0.2, {"negative_sentiment": 0.05}, (
             "{name} {verb} the {thing} {when}, {number} pages in total.",
             "I saw the {thing} near {place} {when}.",
             "Does the {thing} open at {number}? {name} was there {when}.",
@@ -86,7 +86,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
             "The {thing} is {praise}, {name} {verb} it {when}.",
             "Such a {praise} {thing}, {number} stars from me.",
         )),
-        "mention": Act(0.08, {"identity_hate": 0.02, "hate": 0.02}, (
+        "mention": Act(0.12, {"identity_hate": 0.02, "hate": 0.02}, (
             "{name} {verb} a book on {group} in the {number}th century.",
             "Many {group} live near {place}, and the {thing} is {praise}.",
             "I am one of the {group} who {verb} the {thing} {when}.",
@@ -113,7 +113,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
             "Touch the {thing} again and I {harm}, {name}.",
             "You were at {place} {when}. Next time I {harm}.",
         )),
-        "group attack": Act(0.06, {"identity_hate": 0.93, "hate": 0.93, "toxicity": 0.95,
+        "group attack": Act(0.08, {"identity_hate": 0.93, "hate": 0.93, "toxicity": 0.95,
                                    "severe_toxicity": 0.25, "insult": 0.6, "offensive": 0.93,
                                    "negative_sentiment": 0.95}, (
             "All {group} are {rude}, {name} knows it.",

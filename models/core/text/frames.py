@@ -1,0 +1,48 @@
+"""From feature tables to texts and their labels.
+
+Belongs here: the one place where null becomes NaN and the order of labels is fixed. Does not
+belong here: choosing rows (``rows``), judging them (``models.core.checks``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.contracts.learner import Matrix, TextRows
+from models.contracts.product import LABEL_PREFIX, TEXT
+from models.core.frames import matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def texts(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The texts, in the frame's order."""
+    return tuple(frame[TEXT].astype(str))
+
+
+def label_matrix(frame: pd.DataFrame, names: Sequence[str]) -> Matrix:
+    """Shape (n, L) of 0.0, 1.0, or NaN where nobody said, in the order of ``names``.
+
+    Raises:
+        ValueError: A label's column is missing.
+    """
+    return matrix(frame, [f"{LABEL_PREFIX}{name}" for name in names])
+
+
+def text_rows(frame: pd.DataFrame, names: Sequence[str], fewest: int) -> TextRows:
+    """Texts to fit on.
+
+    Args:
+        frame: n rows in time order.
+        names: The labels.
+        fewest: A label with fewer rows of either class is left out (all NaN): a model answers
+            nothing to it, rather than a number made of a handful of texts.
+    """
+    labels = label_matrix(frame, names)
+    rarer = np.minimum((labels == 1).sum(axis=0), (labels == 0).sum(axis=0))
+    labels[:, rarer < fewest] = np.nan
+    return TextRows(texts(frame), labels, tuple(names))

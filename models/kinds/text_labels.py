@@ -1,0 +1,288 @@
+"""Products that give each text a probability per label; a text of the holdout is one judged unit.
+
+Joins what ``models.core`` computes on arrays with the tables of a snapshot. No file, no framework.
+Imported with the code location for its checks: what is slow to import is imported in the bodies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import JsonValue
+
+from models.contracts.api import GoldenSet
+from models.contracts.learner import FitContext, Learner, TextRows, Vector
+from models.contracts.product import (
+    EVENT_TIME,
+    JUDGED,
+    LABEL,
+    TENANT,
+    TEXT,
+    Data,
+    ModelProduct,
+    Trial,
+)
+from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
+from models.core.checks import CHECKS
+from models.core.checks.texts import MIN_CLASS_ROWS
+from models.kinds import Fit, Learned, Model, Tables, Watched, promised_binary, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.contracts.learner import Matrix
+    from models.core.slices import Units
+    from models.core.splits import Split
+
+#: Metrics followed on the validating fold.
+CV_METRICS = ("roc_auc", "average_precision", "macro_f1", "f1", "brier", "log_loss")
+#: Two texts may be described alike: copies are looked for in the texts themselves.
+_SHARED = tuple(name for name in CHECKS if name != "overlap")
+
+
+class TextLabels:
+    """The kind of contract ``text_labels``."""
+
+    checks: Mapping[str, str] = MappingProxyType(
+        {
+            **{name: CHECKS[name] for name in _SHARED},
+            "texts": "Is every text there, and described as the service describes it?",
+            "text_overlap": "Does no holdout text nearly repeat a training text?",
+            "label_counts": "Has every label texts enough that say yes and no?",
+            "fold_balance": "Has every fold its share of positives?",
+        }
+    )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every binary metric, as its mean over the labels."""
+        from models.core.metrics import BINARY
+
+        return BINARY
+
+    def check(
+        self,
+        data: Data,
+        frame: pd.DataFrame,
+        parts: Split,
+        previous: pd.DataFrame | None,
+        *,
+        more: Mapping[str, pd.DataFrame],  # noqa: ARG002  texts have no further tables
+        same_definition: bool,
+    ) -> tuple[CheckResult, ...]:
+        """The checks of any table that make sense here, then those of texts."""
+        from models.core import splits
+        from models.core.checks import check_dataset, texts
+
+        shared = check_dataset(data, frame, parts, previous, same_definition=same_definition)
+        decided = frame[LABEL].to_numpy(float)[parts.train]
+        return (
+            *(result for result in shared if result.name in _SHARED),
+            texts.texts(current=frame, data=data),
+            texts.text_overlap(current=frame, split=parts),
+            texts.label_counts(current=frame, previous=previous, data=data, split=parts),
+            splits.fold_balance(decided, splits.folds(decided, data.folds), data.folds),
+        )
+
+    def fit(
+        self,
+        product: ModelProduct,
+        learner: Learner[TextRows, Any],
+        trial: Trial,
+        tables: Tables,
+        context: FitContext,
+    ) -> Fit:
+        """Fit on all training rows but the newest 1 / k, validate on those, keep that fit.
+
+        Every validating row sets the thresholds; only the judged ones count in the metrics.
+        """
+        from models.core import splits
+        from models.core.text import frames
+
+        older, newer = splits.newest(len(tables.train), product.data.folds)
+        rows = frames.text_rows(tables.train.iloc[older], product.data.labels, MIN_CLASS_ROWS)
+        begun = time.perf_counter()
+        predictor = learner.fit(trial, rows, context)
+        seconds = time.perf_counter() - begun
+        validation = tables.train.iloc[newer]
+        labels = frames.label_matrix(validation, product.data.labels)
+        scores = _predict(predictor, frames.texts(validation), product.data.labels)
+        thresholds = _thresholds(labels, scores, product.data.labels)
+        judged = validation[JUDGED].to_numpy(bool)
+        cv = _validated(labels[judged], scores[judged], thresholds)
+        return Fit(predictor, cv, thresholds[product.data.labels[0]], thresholds, seconds)
+
+    def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
+        """The judged texts of the holdout."""
+        del product
+        judged: pd.DataFrame = tables.holdout[tables.holdout[JUDGED]].reset_index(drop=True)
+        return judged
+
+    def answer(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
+    ) -> dict[str, Vector]:
+        """Probability of every label, by its name; NaN where the model never learned it."""
+        from models.core.text import frames
+
+        del tables
+        names = product.data.labels
+        scores = _predict(model.predictor, frames.texts(units), names)
+        return dict(zip(names, scores.T, strict=True))
+
+    def paired(
+        self,
+        product: ModelProduct,
+        units: pd.DataFrame,
+        challenger: tuple[Candidate, Mapping[str, Vector]],
+        champion: tuple[Candidate, Mapping[str, Vector]] | None,
+    ) -> Units:
+        """Scores of both on every label of the same texts."""
+        from models.core.text import frames
+        from models.core.units import LabelScores
+
+        names = product.data.labels
+        given = challenger, champion or challenger
+        thresholds = [np.array([one.thresholds[name] for name in names]) for one, _ in given]
+        scores = [np.column_stack([answers[name] for name in names]) for _, answers in given]
+        return LabelScores(
+            frames.label_matrix(units, names),
+            scores[0],
+            scores[1] if champion else None,
+            (thresholds[0], thresholds[1]),
+            names,
+        )
+
+    def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
+        """Describe and label one text."""
+        from models.core.text.describe import describe
+
+        del product
+        text = str(units[TEXT].iloc[number])
+        describe([text])
+        model.predictor.predict([text])
+
+    def examine(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
+    ) -> dict[str, Measure]:
+        """Attacks, strange texts and shift."""
+        from models.core.frames import matrix
+        from models.core.text import frames
+        from models.core.text.examine import examine
+
+        names, columns = product.data.labels, product.data.names
+        return examine(
+            model.predictor,
+            frames.texts(units),
+            frames.label_matrix(units, names),
+            names,
+            [model.candidate.thresholds[name] for name in names],
+            seed=model.candidate.seed,
+            train=frames.texts(tables.train),
+            columns=(matrix(tables.train, columns), matrix(units, columns)),
+        )
+
+    def golden(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, rows: int
+    ) -> GoldenSet:
+        """Texts of tenants the model knows, spread over the holdout."""
+        from models.contracts.api.texts import MAX_TEXT
+
+        short = units[units[TEXT].str.len() <= MAX_TEXT].reset_index(drop=True)
+        chosen = short.iloc[spread(short, model.candidate, rows)]
+        asked = chosen[[TENANT, TEXT]].to_dict("records")
+        names = product.data.labels
+        scores = _predict(model.predictor, tuple(chosen[TEXT]), names)
+        return GoldenSet(
+            rows=tuple(asked), expected=tuple(_expected(line, names) for line in scores)
+        )
+
+    def watched(
+        self,
+        product: ModelProduct,
+        units: pd.DataFrame,
+        answers: Mapping[str, Vector],
+        tables: Tables,
+    ) -> Watched:
+        """Texts of which the first label is known: what describes them, its probability, itself."""
+        from models.core.frames import matrix
+        from models.core.text.frames import label_matrix
+
+        del tables
+        first = product.data.labels[0]
+        labels = label_matrix(units, (first,))[:, 0]
+        known = ~np.isnan(labels)
+        inputs = matrix(units, product.data.names)[known]
+        times = units[EVENT_TIME].to_numpy("datetime64[us]")[known]
+        return Watched(inputs, np.asarray(answers[first])[known], labels[known], times)
+
+    def watched_metric(self, product: ModelProduct) -> str:
+        """The gate's own where one label can give it, else ROC-AUC."""
+        from models.core.metrics import BINARY
+
+        return product.gate.metric if product.gate.metric in BINARY else "roc_auc"
+
+    def promised(
+        self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
+    ) -> Mapping[str, Estimate]:
+        """Metrics of the first label alone: traffic has no other."""
+        del card
+        return promised_binary(watched, threshold, product.gate.alpha)
+
+    def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
+        """None: the log holds what describes a text, not the text."""
+        del product, model, inputs
+        return None
+
+    def learned(
+        self, product: ModelProduct, learner: Learner[TextRows, Any], trial: Trial, tables: Tables
+    ) -> Learned | None:
+        """None: a fit may take an hour."""
+        del product, learner, trial, tables
+        return None
+
+
+def _predict(predictor: Any, texts: tuple[str, ...], names: tuple[str, ...]) -> Matrix:
+    """Probabilities in the product's order of labels, shape (n, L).
+
+    Raises:
+        ValueError: The predictor answers other labels.
+    """
+    if tuple(predictor.labels) != names:
+        raise ValueError(f"the model answers {predictor.labels}, the product asks {names}")
+    scores: Matrix = predictor.predict(texts)
+    return scores
+
+
+def _thresholds(labels: Matrix, scores: Matrix, names: tuple[str, ...]) -> dict[str, float]:
+    """Threshold of best F1 per label; 0.5 where validation cannot say."""
+    from models.core.training import best_f1_threshold
+
+    found = {}
+    for name, label, score in zip(names, labels.T, scores.T, strict=True):
+        known = ~np.isnan(label) & ~np.isnan(score)
+        both = len(np.unique(label[known])) == 2
+        found[name] = best_f1_threshold(label[known], score[known]) if both else 0.5
+    return found
+
+
+def _validated(
+    labels: Matrix, scores: Matrix, thresholds: Mapping[str, float]
+) -> dict[str, tuple[float, ...]]:
+    """Metrics of the validating rows: one fold, one value each."""
+    from models.core.units import LabelScores
+
+    at = np.array(list(thresholds.values()))
+    units = LabelScores(labels, scores, None, (at, at), tuple(thresholds))
+    return {name: (units.value(name),) for name in CV_METRICS}
+
+
+def _expected(line: Vector, names: tuple[str, ...]) -> dict[str, JsonValue]:
+    pairs = zip(names, line.tolist(), strict=True)
+    return {name: None if np.isnan(value) else value for name, value in pairs}
+
+
+KIND = TextLabels()
