@@ -100,7 +100,7 @@ def _draw(seed: int, known: Films, rows: int) -> _Drawn:
     left = np.ones((len(amount), len(known.titles)), bool)
     last = np.full(len(amount), -1)
     steps = []
-    for step in range(int(amount.max())):
+    for step in range(moments.shape[1]):
         user = np.flatnonzero(amount > step)
         part = moments[user, step]
         taste = crowd.taste[user] + part[:, None] * (crowd.later[user] - crowd.taste[user])
@@ -118,19 +118,19 @@ def _draw(seed: int, known: Films, rows: int) -> _Drawn:
 def _moments(rng: Rng, begins: Floats, amount: Ints) -> Floats:
     """Shape (u, most): when each rating is given, as a share of the whole time; rising.
 
-    People come in evenings of about three films.
+    People come in evenings of about three films, from when they begin until they lose interest.
     """
-    most = int(amount.max())
-    evening = np.cumsum(rng.random((len(begins), most)) < 1 / 3, axis=1)
-    day = np.sort(rng.random((len(begins), most)), axis=1)
-    first = np.maximum.accumulate(
-        np.where(np.diff(evening, axis=1, prepend=-1) > 0, day, 0), axis=1
-    )
-    within = np.arange(most) * APART_US / (DAYS * DAY_US)
-    # only the first ``amount`` evenings are used: stretch them over what is left of the time
-    scale = np.take_along_axis(first, np.maximum(amount - 1, 0)[:, None], axis=1)
-    spread = np.clip(first / np.maximum(scale, 1e-9), 0, 1) * (1 - begins[:, None]) * 0.98
-    moments: Floats = np.minimum(begins[:, None] * 0.98 + spread + within, 1.0)
+    shape = len(begins), int(amount.max())
+    opens = rng.random(shape) < 1 / 3
+    opens[:, 0] = True
+    ends = begins + (1 - begins) * rng.beta(3, 1, len(begins))
+    drawn = begins[:, None] + rng.random(shape) * (ends - begins)[:, None]
+    used = opens & (np.arange(shape[1]) < amount[:, None])
+    evenings = np.sort(np.where(used, drawn, np.inf), axis=1)
+    which = np.cumsum(opens, axis=1) - 1
+    evening = np.take_along_axis(evenings, which, axis=1)
+    minutes = np.arange(shape[1]) * APART_US / (DAYS * DAY_US)
+    moments: Floats = 0.98 * evening + minutes
     return moments
 
 

@@ -1,0 +1,346 @@
+"""Products that rank a catalogue for each user; a user of the holdout is one judged unit.
+
+Joins what ``models.core`` computes on arrays with the tables of a snapshot. No file, no framework.
+Imported with the code location for its checks: what is slow to import is imported in the bodies.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.contracts.api import GoldenSet
+from models.contracts.learner import FitContext, Interactions, Learner, Query, Vector
+from models.contracts.product import (
+    EVENT_ID,
+    EVENT_TIME,
+    SLICE_PREFIX,
+    TENANT,
+    USER,
+    Data,
+    ModelProduct,
+    Trial,
+)
+from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
+from models.core.checks import CHECKS
+from models.kinds import Fit, Learned, Model, Tables, Watched, promised_binary, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.contracts.learner import Catalogue, Matrix
+    from models.core.ranking.questions import Question
+    from models.core.slices import Units
+    from models.core.splits import Split
+
+#: Items asked for when judging: the most a metric reads.
+LONGEST = 20
+HISTORY, RELEVANT = "history", "relevant"
+SCORE, HIT = "watched_score", "hit_rate_at_10"
+_SHARED = ("schema", "keys", "labels", "future_leak", "late_correction", "freshness", "drift")
+
+
+class RankedItems:
+    """The kind of contract ``ranked_items``."""
+
+    checks: Mapping[str, str] = MappingProxyType(
+        {
+            **{name: CHECKS[name] for name in _SHARED},
+            "interactions": "Has every row its user, item and strength, each pair about once?",
+            "catalogue": "Is every item in the catalogue, once?",
+            "judged_users": "Are there users enough to judge?",
+        }
+    )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric per user."""
+        from models.core.metrics import PER_USER
+
+        return PER_USER
+
+    def check(
+        self,
+        data: Data,
+        frame: pd.DataFrame,
+        parts: Split,
+        previous: pd.DataFrame | None,
+        *,
+        more: Mapping[str, pd.DataFrame],
+        same_definition: bool,
+    ) -> tuple[CheckResult, ...]:
+        """The checks of any table that make sense here, then those of interactions."""
+        from models.core.checks import check_dataset, interactions
+
+        shared = {
+            result.name: result
+            for result in check_dataset(
+                data, frame, parts, previous, same_definition=same_definition
+            )
+        }
+        own = [
+            interactions.interactions(current=frame),
+            interactions.catalogue(current=frame, items=more[data.tables[0]]),
+        ]
+        judged = _judged_users(data, frame, parts, more, sound=all(check.passed for check in own))
+        return (*(shared[name] for name in _SHARED), *own, judged)
+
+    def fit(
+        self,
+        product: ModelProduct,
+        learner: Learner[Interactions, Any],
+        trial: Trial,
+        tables: Tables,
+        context: FitContext,
+    ) -> Fit:
+        """Fit on all training rows but the newest 1 / k, validate on those, keep that fit.
+
+        An ensemble learns on what its members did not see, the validating rows: on those of one
+        half of the users to judge the other half, both ways, then on all of them.
+        """
+        from models.core.ranking import frames, questions, watch
+
+        items = frames.catalogue(tables.more[product.data.tables[0]])
+        older, newer = frames.newest(tables.train, product.data.folds.k)
+        rows, later = frames.interactions(older, items), frames.interactions(newer, items)
+        asked = questions.questions(later, rows)
+        begun = time.perf_counter()
+        if trial.after and not trial.form:
+            halves = [newer[_half(newer[USER]) == half] for half in (0, 1)]
+            models = [learner.fit(trial, frames.interactions(h, items), context) for h in halves]
+            judge = [models[1 - half] for half in _half([q.user for q in asked])]
+            begun = time.perf_counter()
+            predictor = learner.fit(trial, later, context)
+        else:
+            predictor = learner.fit(trial, rows, context)
+            judge = [predictor] * len(asked)
+        seconds = time.perf_counter() - begun
+        values = _by_judge(judge, asked, items, _counts(rows))
+        curve = watch.fit_hits(_known(predictor, asked), values[HIT])
+        cv = {name: (float(column.mean()),) for name, column in values.items()}
+        return Fit(predictor, cv, 0.5, curve, seconds)
+
+    def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
+        """Users who like something new in the second half of their holdout rows.
+
+        Slices are those of a user's first holdout row: what was known when the model was fitted.
+        """
+        from models.core.ranking import frames, questions
+
+        items = frames.catalogue(tables.more[product.data.tables[0]])
+        holdout = tables.holdout.sort_values(EVENT_TIME, kind="stable").reset_index(drop=True)
+        later = frames.interactions(holdout, items)
+        asked = questions.questions(later, frames.interactions(tables.train, items))
+        users = [question.user for question in asked]
+        slices = [str(name) for name in holdout.columns if str(name).startswith(SLICE_PREFIX)]
+        first = holdout.drop_duplicates(USER).set_index(USER).loc[users, [TENANT, *slices]]
+        found: pd.DataFrame = first.reset_index()
+        found[EVENT_ID] = users
+        found[EVENT_TIME] = holdout[EVENT_TIME].to_numpy()[[question.row for question in asked]]
+        found[HISTORY] = [json.dumps(question.history) for question in asked]
+        found[RELEVANT] = [json.dumps(question.relevant) for question in asked]
+        return found
+
+    def answer(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
+    ) -> dict[str, Vector]:
+        """Every metric per user, and what the prediction log would hold."""
+        from models.core.ranking import frames, questions, watch
+
+        items = frames.catalogue(tables.more[product.data.tables[0]])
+        asked = _questions(units)
+        queries = [questions.query(question, LONGEST) for question in asked]
+        rankings = model.predictor.recommend(queries)
+        values = _measure(rankings, asked, items, _counts(frames.interactions(tables.train, items)))
+        noted = [
+            watch.watch(product, model.candidate.thresholds, model.predictor, query, ranking)
+            for query, ranking in zip(queries, rankings, strict=True)
+        ]
+        inputs = np.array([one.inputs for one in noted])
+        logged = {_logged(name): inputs[:, i] for i, name in enumerate(product.data.names)}
+        return {**values, SCORE: np.array([one.score for one in noted]), **logged}
+
+    def paired(
+        self,
+        product: ModelProduct,
+        units: pd.DataFrame,
+        challenger: tuple[Candidate, Mapping[str, Vector]],
+        champion: tuple[Candidate, Mapping[str, Vector]] | None,
+    ) -> Units:
+        """Values per user of both models."""
+        from models.core.units import ListScores
+
+        del product, units
+
+        def of(answers: Mapping[str, Vector]) -> dict[str, Vector]:
+            return {name: np.asarray(answers[name], float) for name in self.metrics}
+
+        return ListScores(of(challenger[1]), of(champion[1]) if champion else None)
+
+    def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
+        """Rank for one user."""
+        from models.core.ranking import questions
+
+        del product
+        (one,) = _questions(units.iloc[number : number + 1])
+        model.predictor.recommend([questions.query(one, 10)])
+
+    def examine(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
+    ) -> dict[str, Measure]:
+        """Use of the catalogue, bias towards the popular, cold start, a lost history."""
+        from models.core.ranking import examine, frames
+
+        items = frames.catalogue(tables.more[product.data.tables[0]])
+        counts = _counts(frames.interactions(tables.train, items))
+        return examine.examine(model.predictor, _questions(units), items, counts)
+
+    def golden(
+        self, product: ModelProduct, model: Model, units: pd.DataFrame, rows: int
+    ) -> GoldenSet:
+        """Requests of users spread over the holdout, every second one without its user."""
+        from models.core.ranking import questions
+
+        del product
+        chosen = units.iloc[spread(units, model.candidate, rows)]
+        asked = [questions.query(question, 10) for question in _questions(chosen)]
+        asked = [q._replace(user=None) if i % 2 else q for i, q in enumerate(asked)]
+        return GoldenSet(
+            rows=tuple(map(_request, asked, chosen[TENANT].tolist())),
+            expected=tuple(list(answer.items) for answer in model.predictor.recommend(asked)),
+        )
+
+    def watched(
+        self,
+        product: ModelProduct,
+        units: pd.DataFrame,
+        answers: Mapping[str, Vector],
+        tables: Tables,
+    ) -> Watched:
+        """What the service logs of each user's request, and whether it was a hit."""
+        del tables
+        inputs = np.column_stack([answers[_logged(name)] for name in product.data.names])
+        times = units[EVENT_TIME].to_numpy("datetime64[us]")
+        return Watched(inputs, np.asarray(answers[SCORE]), np.asarray(answers[HIT]), times)
+
+    def watched_metric(self, product: ModelProduct) -> str:
+        """The Brier score of the estimated hits: no log holds what else would have been right."""
+        del product
+        return "brier"
+
+    def promised(
+        self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
+    ) -> Mapping[str, Estimate]:
+        """Binary metrics of the estimated hits on the holdout."""
+        del card
+        return promised_binary(watched, threshold, product.gate.alpha)
+
+    def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
+        """The model's own estimate of a hit, from what the log holds."""
+        from models.core.ranking import watch
+
+        known = inputs[:, product.data.names.index(watch.USER_PAST)]
+        return watch.hit_probability(model.candidate.thresholds, known)
+
+    def learned(
+        self, product: ModelProduct, learner: Learner[Interactions, Any], trial: Trial,
+        tables: Tables,
+    ) -> Learned | None:  # fmt: skip
+        """None: a fit may take minutes."""
+        del product, learner, trial, tables
+        return None
+
+
+def _judged_users(
+    data: Data,
+    frame: pd.DataFrame,
+    parts: Split,
+    more: Mapping[str, pd.DataFrame],
+    *,
+    sound: bool,
+) -> CheckResult:
+    from models.core.checks.common import conclude
+    from models.core.checks.interactions import judged_users
+    from models.core.ranking import frames, questions
+
+    if not sound:
+        return conclude("judged_users", ["not judged: mend the interactions first"], "")
+    items = frames.catalogue(more[data.tables[0]])
+    train, holdout = (frame.iloc[rows] for rows in (parts.train, parts.holdout))
+    divided = {"validation": frames.newest(train, data.folds.k), "holdout": (train, holdout)}
+    return judged_users(
+        {
+            where: len(questions.questions(*(frames.interactions(f, items) for f in (new, old))))
+            for where, (old, new) in divided.items()
+        }
+    )
+
+
+def _by_judge(
+    judge: Sequence[Any], asked: Sequence[Question], items: Catalogue, counts: Vector
+) -> dict[str, Vector]:
+    """Each user's values under the model that judges this user."""
+    from models.core.ranking import questions
+
+    rankings: list[Any] = [None] * len(asked)
+    for model in {id(one): one for one in judge}.values():
+        mine = [number for number, one in enumerate(judge) if one is model]
+        answers = model.recommend([questions.query(asked[n], LONGEST) for n in mine])
+        for number, answer in zip(mine, answers, strict=True):
+            rankings[number] = answer
+    return _measure(rankings, asked, items, counts)
+
+
+def _measure(
+    rankings: Sequence[Any], asked: Sequence[Question], items: Catalogue, counts: Vector
+) -> dict[str, Vector]:
+    from models.core.metrics import PER_USER
+    from models.core.ranking import metrics, questions
+
+    ranked = questions.in_numbers(rankings, items.items, LONGEST)
+    return metrics.per_user(PER_USER, ranked, questions.relevant_items(asked, items.items), counts)
+
+
+def _known(predictor: Any, asked: Sequence[Question]) -> Vector:
+    from models.core.ranking import questions, watch
+
+    return np.array([watch.past(predictor, questions.query(q, 10)) for q in asked], float)
+
+
+def _counts(rows: Interactions) -> Vector:
+    """Interactions per item of the catalogue."""
+    return np.bincount(rows.items, minlength=len(rows.catalogue.items)).astype(float)
+
+
+def _questions(units: pd.DataFrame) -> list[Question]:
+    from models.core.ranking.questions import Question
+
+    columns = (units[USER], units[HISTORY], units[RELEVANT])
+    return [
+        Question(user, tuple(json.loads(history)), tuple(json.loads(relevant)), number)
+        for number, (user, history, relevant) in enumerate(zip(*columns, strict=True))
+    ]
+
+
+def _half(users: Any) -> Any:
+    """0 or 1 for each user id, the same in every run."""
+    from zlib import crc32
+
+    return np.array([crc32(str(user).encode()) % 2 for user in users])
+
+
+def _logged(name: str) -> str:
+    return f"logged_{name}"
+
+
+def _request(query: Query, tenant: str) -> dict[str, Any]:
+    row: dict[str, Any] = {TENANT: tenant, "k": query.k, "history": list(query.history)}
+    return row if query.user is None else {**row, USER: query.user}
+
+
+KIND = RankedItems()
