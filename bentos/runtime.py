@@ -133,7 +133,7 @@ def bound_threads() -> None:
     Raises:
         StartError: The variable holds no whole number above 0.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     text = os.environ.get(THREADS, "") or str(min(len(os.sched_getaffinity(0)), _MOST_THREADS))
     if not text.isdecimal() or int(text) == 0:

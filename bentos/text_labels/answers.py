@@ -21,8 +21,9 @@ from models.core.text.describe import describe
 
 #: A probability this close to its threshold is not a decision to act on unseen.
 REVIEW_MARGIN = 0.1
-#: Members of an ensemble that agree less than this do not say the same thing.
-REVIEW_AGREEMENT = 0.7
+#: Consensus of an ensemble below which its members do not say the same thing: with five of them,
+#: and probabilities that spread as usual, one says the opposite.
+REVIEW_CONSENSUS = 0.5
 
 
 class Said(NamedTuple):
@@ -30,7 +31,7 @@ class Said(NamedTuple):
 
     Attributes:
         scores: Shape (n, L), NaN for a label it never learned.
-        confidence: ``model`` and ``ensemble`` to shape (n,), where it says so.
+        confidence: Fields of ``Confidence`` to shape (n,), as far as the model says so.
     """
 
     scores: Matrix
@@ -60,8 +61,10 @@ def texts(rows: Sequence[Any]) -> list[str]:
 def say(runtime: Runtime, asked: Sequence[str]) -> Said:
     """Ask the model; the only call that takes time."""
     predictor = runtime.predictor
-    confidence = predictor.confidence(asked) if hasattr(predictor, "confidence") else {}
-    return Said(predictor.predict(asked), confidence)
+    if not hasattr(predictor, "predict_with_confidence"):
+        return Said(predictor.predict(asked), {})
+    scores, sure = predictor.predict_with_confidence(asked)
+    return Said(scores, {"model": sure.model.mean(axis=1), "ensemble": sure.ensemble})
 
 
 def together(parts: Sequence[Said]) -> Said:
@@ -118,7 +121,7 @@ def _prediction(
     )
 
 
-def needs_review(probability: float, threshold: float, agreement: float | None) -> bool:
+def needs_review(probability: float, threshold: float, consensus: float | None) -> bool:
     """Whether a person should look: the decision is close, or the members disagree."""
     close = abs(probability - threshold) < REVIEW_MARGIN
-    return close or (agreement is not None and agreement < REVIEW_AGREEMENT)
+    return close or (consensus is not None and consensus < REVIEW_CONSENSUS)

@@ -88,7 +88,7 @@ class Explainer:
         """
         from models.core.explain.texts import explain_text
 
-        predictor = self._queued if method in ASKING else self._predictor
+        predictor: Any = self._queued if method in ASKING else self._predictor
         found = explain_text(predictor, text, self._label, method, seed=SEED, samples=samples)
         return Explanation(
             label=found.label,

@@ -54,7 +54,7 @@ _ROW: dict[str, Any] = {
     ),
     **ROW_FIELDS,
 }
-_EXAMPLE = {TENANT: "example-tenant", USER: "example-user", "k": 5}
+_EXAMPLE: dict[str, Any] = {TENANT: "example-tenant", USER: "example-user", "k": 5}
 
 
 class RankedItem(Frozen):

@@ -32,14 +32,18 @@ _ROW: dict[str, Any] = {
     ),
     **ROW_FIELDS,
 }
-_EXAMPLE = {TENANT: "example-tenant", TEXT: "You are a lovely person", "context": "Who am I?"}
+_EXAMPLE: dict[str, Any] = {
+    TENANT: "example-tenant",
+    TEXT: "You are a lovely person",
+    "context": "Who am I?",
+}
 
 
 def join_context(text: str, context: str | None) -> str:
     """A text with what it replies to, as one text: the same way for training and for serving.
 
-    The text comes first, so that a model that cuts at its length loses context and not text; what it
-    replies to is quoted as in a mail.
+    The text comes first, so that a model that cuts at its length loses context and not text; the
+    context is quoted as in a mail.
     """
     return f"{text}\n> {context}" if context else text
 
@@ -49,8 +53,9 @@ class Confidence(Frozen):
 
     Attributes:
         prediction: Probability of the likelier class.
-        model: What the model says of itself; null where it says nothing.
-        ensemble: How far its members agree; null where there are none.
+        model: How sure the members of an ensemble are, each of its own answer, on average; null
+            where there are none.
+        ensemble: Their consensus; null where there are none.
     """
 
     prediction: float = Field(ge=0, le=1)
