@@ -52,6 +52,7 @@ SOURCES = (
         schema=films.ratings_schema,
         convert=films.ratings,
         generate=films_generator.ratings,
+        published=(PinnedFile(films.PUBLIC_URL, films.PUBLIC_SHA256),),
     ),
     Source(
         name="film_items",
@@ -61,6 +62,7 @@ SOURCES = (
         schema=films.items_schema,
         convert=films.items,
         generate=films_generator.items,
+        published=(PinnedFile(films.PUBLIC_URL, films.PUBLIC_SHA256),),
     ),
 )
 

@@ -29,7 +29,7 @@ class PinnedFile(NamedTuple):
     """One file of a source.
 
     Attributes:
-        path: Path below the mirror or the public address.
+        path: Path below the mirror or the public address; a whole address in `Source.published`.
         sha256: Its pinned digest.
     """
 
@@ -47,6 +47,9 @@ class Source(NamedTuple):
         schema: Function that gives the schema every landed file must have.
         convert: The local files, as arguments in the order of ``files``, to a table of that schema.
         generate: ``(seed, rows)`` to a table of that schema.
+        published: Where its owner publishes it: the same data at whole addresses, in files that
+            ``convert`` reads as well. Then the public origin reads these, for data that may not
+            be passed on.
     """
 
     name: str
@@ -56,12 +59,7 @@ class Source(NamedTuple):
     schema: Callable[[], pa.Schema]
     convert: Callable[..., pa.Table]
     generate: Callable[[int, int], pa.Table]
-
-    @property
-    def digest(self) -> str:
-        """Names the content of all files: the digest of one, else the digest of the digests."""
-        first, *others = (file.sha256 for file in self.files)
-        return hashlib.sha256("".join((first, *others)).encode()).hexdigest() if others else first
+    published: tuple[PinnedFile, ...] = ()
 
 
 class Origin(Frozen):
@@ -82,7 +80,7 @@ class Origin(Frozen):
         kind = self.chosen()
         if kind == "generator":
             return f"generator-seed{self.seed}-rows{self.rows}"
-        return f"{kind}-{source.digest[:16]}"
+        return f"{kind}-{_digest(self._files(source))[:16]}"
 
     def fetch(self, source: Source, cache: Path) -> pa.Table:
         """The source's table, every file verified against its pinned digest.
@@ -95,7 +93,11 @@ class Origin(Frozen):
             return source.generate(self.seed, self.rows)
         if kind == "mirror":
             return source.convert(*(self._mirror_file(file) for file in source.files))
-        return source.convert(*(self._public_file(file, cache) for file in source.files))
+        return source.convert(*(self._public_file(file, cache) for file in self._files(source)))
+
+    def _files(self, source: Source) -> tuple[PinnedFile, ...]:
+        public = self.chosen() == "public"
+        return source.published if public and source.published else source.files
 
     def _mirror_file(self, file: PinnedFile) -> Path:
         from stores.files import sha256
@@ -117,6 +119,15 @@ class Origin(Frozen):
     def _public_file(self, file: PinnedFile, cache: Path) -> Path:
         from stores.download import fetch_public
 
+        if "://" in file.path:
+            folder, _, name = file.path.rpartition("/")
+            return fetch_public(folder, name, file.sha256, cache)
         if self.public_url is None:
             raise OriginError("ASSAY_ORIGIN=public needs ASSAY_PUBLIC_URL=<address of the mirror>")
         return fetch_public(self.public_url, file.path, file.sha256, cache)
+
+
+def _digest(files: tuple[PinnedFile, ...]) -> str:
+    """Names the content of all files: the digest of one, else the digest of the digests."""
+    first, *others = (file.sha256 for file in files)
+    return hashlib.sha256("".join((first, *others)).encode()).hexdigest() if others else first
