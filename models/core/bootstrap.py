@@ -133,6 +133,17 @@ def percentile_interval(values: Vector, alpha: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def debiased_interval(value: float, values: Vector, alpha: float) -> tuple[float, float]:
+    """Percentile interval of a distance that noise can only raise, such as a calibration error.
+
+    Its resamples lie above its value by about as much as the value lies above the truth; that
+    estimate of the bias (Efron and Tibshirani 1993, chapter 10) is taken off. Never below 0.
+    """
+    known = values[~np.isnan(values)]
+    bias = known.mean() - value if len(known) else 0.0
+    return percentile_interval(np.maximum(values - bias, 0.0), alpha)
+
+
 def estimate(
     name: str,
     labels: Vector,

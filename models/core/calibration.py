@@ -1,7 +1,7 @@
 """Cox recalibration: the slope that says whether probabilities are over- or underconfident.
 
 Belongs here: the logistic fit of labels on the logit of the scores, and its one-step bootstrap.
-Does not belong here: reliability plots, or recalibrating a model (a learner does that).
+Does not belong here: reliability plots, or mending a model's probabilities (``calibrators``).
 """
 
 from __future__ import annotations

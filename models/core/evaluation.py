@@ -69,8 +69,7 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Metrics with intervals of level 1 - 2 * alpha: the units' own, else percentiles.
 
-    Where noise raises a metric its resamples lie above it by about as much as it lies above the
-    truth; that bias (Efron and Tibshirani 1993, chapter 10) is taken off the interval.
+    Where noise raises a metric, its bias is taken off (``bootstrap.debiased_interval``).
 
     Args:
         names: Keys of ``metrics.METRICS``.
@@ -83,11 +82,11 @@ def estimates(
     for name in names:
         own = units.interval(name, alpha, champion=champion)
         if own is None:
-            value, values = units.value(name, champion=champion), drawn[name]
-            if metrics.METRICS[name].noise_raises:
-                values = np.maximum(values - (np.nanmean(values) - value), 0.0)
-            low, high = bootstrap.percentile_interval(values, alpha)
-            own = Estimate(value=value, low=low, high=high)
+            value, raised = units.value(name, champion=champion), metrics.METRICS[name].noise_raises
+            ends = bootstrap.percentile_interval(drawn[name], alpha)
+            if raised:
+                ends = bootstrap.debiased_interval(value, drawn[name], alpha)
+            own = Estimate(value=value, low=ends[0], high=ends[1])
         found[name] = own
     return found
 

@@ -142,7 +142,8 @@ def judge_measure(
 
     The error of a measure is the value itself where lower is better. Where higher is better it is
     1 - value of a share, 1 / value of anything above 1. A negative error compares with nothing: the
-    floor alone then counts, as it does when the champion has no such measure.
+    floor alone then counts, as it does when the champion has no such measure. NaN says that there
+    were too few rows to measure: like a small slice it is reported, not judged.
 
     Args:
         guardrail: ``metric`` names the measure; its slice is ``overall``.
@@ -162,7 +163,9 @@ def judge_measure(
     loss, excess = _measured_loss(measure, before, guardrail.max_loss)
     status: Any = "passed"
     reason = f"{measure.title} is {measure.value:.4g}, within what is allowed"
-    if guardrail.floor is not None and _misses(measure, guardrail.floor):
+    if np.isnan(measure.value):
+        status, reason = "too_few_rows", f"{measure.title} could not be measured: too few rows"
+    elif guardrail.floor is not None and _misses(measure, guardrail.floor):
         status = "violated"
         reason = f"{measure.title} is {measure.value:.4g} and misses its floor {guardrail.floor:g}"
     elif before is not None and excess:
@@ -206,7 +209,7 @@ def _measured_loss(
 
 
 def _misses(measure: Measure, floor: float) -> bool:
-    """Wrong side of the floor, NaN included; a ceiling when lower is better."""
+    """Whether it is on the wrong side of its floor; a ceiling when lower is better."""
     return not (measure.value >= floor if measure.higher_is_better else measure.value <= floor)
 
 

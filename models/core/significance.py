@@ -1,8 +1,9 @@
 """Statistical tests for comparing classifiers; each returns every number behind its p-value.
 
-Belongs here: tests of two models on the same rows (DeLong, exact McNemar, paired bootstrap), of
-two models over folds (corrected resampled t), of many over data sets (Friedman, Nemenyi), and
-Holm's correction. Does not belong here: what to do with a p-value (``gates``).
+Belongs here: tests of two models on the same rows (DeLong, exact McNemar), over folds (corrected
+resampled t), of many over data sets (Friedman, Nemenyi, the groups of their diagram), and Holm's
+correction. Does not belong here: the paired bootstrap (``bootstrap``), tests over five halvings
+(``halvings``), what to do with a p-value (``gates``).
 
 One-sided p-values ask "is ``a`` better than ``b``?"; intervals have level 1 - 2 * alpha.
 """
@@ -227,6 +228,31 @@ def friedman_nemenyi(scores: Matrix, *, alpha: float = 0.05) -> Friedman:
         critical_difference=float(_studentized(alpha, k) * unit),
         p_pairs=stats.studentized_range.sf(apart * np.sqrt(2), k, np.inf),
     )
+
+
+def cliques(ranks: Vector, critical_difference: float) -> tuple[tuple[int, ...], ...]:
+    """The groups of models that a critical-difference diagram joins with a bar.
+
+    Source: Demsar 2006, figure 1: bars connect what is not significantly different. Ranks lie on a
+    line, so the maximal groups are runs of it.
+
+    Args:
+        ranks: Shape (k,) average ranks.
+        critical_difference: From ``friedman_nemenyi``; models less than this apart do not differ.
+
+    Returns:
+        Every maximal group of two or more as model numbers, best rank first.
+    """
+    order = np.argsort(ranks, kind="stable")
+    found: list[tuple[int, ...]] = []
+    reached = 0
+    for start, first in enumerate(order):
+        near = ranks[order[start:]] - ranks[first] < critical_difference
+        end = start + int(near.sum())
+        if end > reached and end - start > 1:
+            found.append(tuple(order[start:end].tolist()))
+        reached = max(reached, end)
+    return tuple(found)
 
 
 def holm(p_values: Vector) -> Vector:

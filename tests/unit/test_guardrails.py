@@ -57,7 +57,8 @@ def test_what_is_written_down():
 def test_a_floor_needs_no_champion():
     assert judge(measure(0.7), floor=0.8).status == "violated"
     assert judge(measure(0.9), floor=0.8).status == "passed"
-    assert judge(measure(np.nan), floor=0.8).status == "violated"
+    assert judge(measure(np.nan), floor=0.8).status == "too_few_rows"
+    assert judge(measure(0.8), measure(np.nan)).status == "passed"
     assert judge(measure(0.2, higher=False), floor=0.1).status == "violated"
     assert "misses its floor 0.1" in judge(measure(0.2, higher=False), floor=0.1).reason
     assert judge(measure(0.7)).status == "passed"

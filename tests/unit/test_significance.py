@@ -240,6 +240,30 @@ def test_friedman_and_nemenyi_equal_demsar():
     assert np.argwhere(np.triu(result.p_pairs < 0.10)).tolist() == [[0, 1], [0, 3]]
 
 
+def test_the_groups_of_the_diagram_equal_demsar():
+    """Section 3.2.2: at CD 1.25 nobody differs; at 1.12 (10 %) C4.5 does from +m and +m+cf."""
+    ranks = np.array([3.143, 2.000, 2.893, 1.964])
+    assert significance.cliques(ranks, 1.25) == ((3, 1, 2, 0),)
+    assert significance.cliques(ranks, 1.12) == ((3, 1, 2), (2, 0))
+    assert significance.cliques(ranks, 0.1) == ((3, 1),)
+    assert significance.cliques(ranks, 0.01) == ()
+
+
+@given(st.lists(st.integers(2, 12), min_size=2, max_size=7), st.integers(1, 6))
+def test_groups_are_maximal_and_complete(doubled, difference):
+    """By brute force over all subsets, on half ranks so that equal distances are exact."""
+    ranks = np.array(doubled) / 2
+    joined = [
+        set(some)
+        for size in range(2, len(ranks) + 1)
+        for some in itertools.combinations(range(len(ranks)), size)
+        if np.ptp(ranks[list(some)]) < difference / 2
+    ]
+    maximal = [some for some in joined if not any(some < other for other in joined)]
+    found = significance.cliques(ranks, difference / 2)
+    assert sorted(map(sorted, found)) == sorted(map(sorted, maximal))
+
+
 def test_friedman_of_one_clear_order_and_of_none():
     clear = significance.friedman_nemenyi(np.tile([3.0, 2.0, 1.0], (6, 1)))
     assert (clear.chi2, clear.f, clear.p_f) == (12.0, np.inf, 0.0)
