@@ -10,6 +10,7 @@ against the package. Trees use the package: its algorithm cannot be written in a
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -75,7 +76,9 @@ def trees(booster: Booster, row: Vector, background: Matrix) -> Shapley:
         row: Shape (d,), the trees' own columns; NaN stands for null.
         background: Shape (m, d); a column left out takes these rows' values in turn.
     """
-    import shap  # type: ignore[import-untyped]  # ships no types
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its plots, not used here, call what matplotlib deprecates
+        import shap  # type: ignore[import-untyped]  # ships no types
 
     explainer = shap.TreeExplainer(booster, background, feature_perturbation="interventional")
     weights = np.asarray(explainer.shap_values(row[None]), float).reshape(-1)
