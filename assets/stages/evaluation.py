@@ -168,6 +168,7 @@ def _keep(
     with unnamed_folder(home.evaluation(product, "-").parent) as aside:
         answers = {f"{c}:{n}": v for c, o in judged.items() for n, v in o.answers.items()}
         units.assign(**answers).to_parquet(aside / SCORES)
+        _watched_frame(product, watched).to_parquet(aside / WATCHED)
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
         manifests = [one.model.candidate for one in judged.values()]
         for candidate_id in releasable(evaluation, manifests):
