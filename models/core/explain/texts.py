@@ -68,6 +68,8 @@ def phrases(text: str, most: int = MOST_PARTS) -> tuple[str, ...]:
     """
     parts = words.pieces(text.strip())
     starts = words.places(parts)
+    if not starts:
+        return ()
     cuts = [starts[i * len(starts) // most] for i in range(most)] if len(starts) > most else starts
     return tuple("".join(parts[a:b]) for a, b in zip(cuts, [*cuts[1:], None], strict=True))
 
@@ -136,7 +138,10 @@ def _by_gradients(opened: Differentiable, text: str, label: str) -> Explanation:
 def _by_attention(opened: Differentiable, text: str, label: str) -> Explanation:
     texts, column = opened.embed([text]), opened.column(label)
     flow = attention.rollout(opened.attentions(texts).double().numpy())
-    answers = [float(opened.logits(v, texts)[0, column]) for v in (texts.neutral, texts.vectors)]
+    answers = [
+        float(opened.logits(vectors, texts)[0, column].detach())
+        for vectors in (texts.neutral, texts.vectors)
+    ]
     return Explanation(
         method="attention",
         label=label,
