@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -35,8 +35,6 @@ from models.core.ranking.scorers import (
 )
 
 KIND = "ials"
-#: Numbers in the systems that are solved at once: 64 MiB of float32.
-_AT_ONCE = 1 << 24
 
 
 class IalsParams(Frozen):
@@ -133,23 +131,40 @@ def solve(had: sp.csr_array, others: Scores, gram: Scores, weights: Weights) -> 
 
     Returns:
         Shape (b, f); zero for a row without anything.
+
+    Raises:
+        ValueError: A system is singular.
     """
-    factors = others.shape[1]
     sizes = np.diff(had.indptr)
     pairs = sizes + weights.unobserved_weight * had.shape[1]
-    penalties = (weights.penalty * pairs**weights.penalty_exponent).astype(np.float32)
-    solved = np.zeros((had.shape[0], factors), np.float32)
-    filled = np.flatnonzero(sizes)
-    for some in np.array_split(filled, len(filled) * factors**2 // _AT_ONCE + 1):
-        left = np.empty((len(some), factors, factors), np.float32)
-        right = np.empty((len(some), factors, 1), np.float32)
-        for place, row in enumerate(some):
+    penalties = weights.penalty * pairs**weights.penalty_exponent
+    shared = np.float32(weights.unobserved_weight) * gram
+    solved = np.zeros((had.shape[0], others.shape[1]), np.float32)
+    with _blas().limit(limits=1, user_api="blas"):  # threads only wait in so small systems
+        for row in np.flatnonzero(sizes):
             own = others[had.indices[had.indptr[row] : had.indptr[row + 1]]]
-            np.matmul(own.T, own, out=left[place])
-            right[place, :, 0] = own.sum(axis=0)
-        left += np.float32(weights.unobserved_weight) * gram
-        left[:, range(factors), range(factors)] += penalties[some, None]
-        solved[some] = np.linalg.solve(left, right)[:, :, 0]
+            left = own.T @ own + shared
+            left[np.diag_indices_from(left)] += penalties[row]
+            solved[row] = _cholesky(left, own.sum(axis=0))
+    return solved
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
+
+
+def _cholesky(left: Scores, right: Scores) -> Scores:
+    """Three times faster than numpy's solve; ``left`` is written over."""
+    from scipy.linalg import lapack
+
+    # .T: symmetric, and in LAPACK's order
+    *_, solution, failed = lapack.sposv(left.T, right, overwrite_a=True)
+    if failed:
+        raise ValueError("an iALS step has no single solution: raise the penalty")
+    solved: Scores = solution
     return solved
 
 

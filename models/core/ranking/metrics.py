@@ -106,8 +106,7 @@ def _ndcg(lists: Lists) -> Vector:
 
 
 def _recall(lists: Lists) -> Vector:
-    recall: Vector = np.divide(lists.hits.sum(axis=1), lists.relevant)
-    return recall
+    return np.asarray(lists.hits.sum(axis=1) / lists.relevant)
 
 
 def _precision(lists: Lists) -> Vector:
