@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tokenizers.normalizers import BertNormalizer
 
-WORDS = (
+WORDS = (  # noqa: SIM905  a sentence reads better
     "you are an idiot stupid hate awful thanks nice great helpful kind day the a is was not very "
     "go away we i they it this that so much have good morning what who why how see"
 ).split()

@@ -42,15 +42,15 @@ def locate(name: str, hub: bool = False) -> str:
         if not any(folder.glob("*.safetensors")):
             raise BackboneError(
                 f"{folder} holds no *.safetensors; weights in a pickle (pytorch_model.bin) are "
-                "never loaded, because loading one runs code: convert them once, in a sandbox, with "
-                "transformers' save_pretrained, and give that folder"
+                "never loaded, because loading one runs code: convert them once, in a sandbox, "
+                "with transformers' save_pretrained, and give that folder"
             )
         return str(folder)
     if hub:
         return name
     raise BackboneError(
-        f"{name!r} is no folder and none of {', '.join(PACKAGED)}: give the folder of a checkpoint, "
-        "or set the trial's hub to true to download this id"
+        f"{name!r} is no folder and none of {', '.join(PACKAGED)}: give a checkpoint's folder, or "
+        "set the trial's hub to true to download this id"
     )
 
 
@@ -134,7 +134,7 @@ def freeze(model: Any, layers: int | None) -> None:
     found = layers_of(model)
     if not 0 <= layers <= len(found):
         raise BackboneError(f"frozen={layers}, but the network has {len(found)} layers")
-    for part in [model.get_input_embeddings(), *found[:layers]]:
+    for part in [getattr(model, "embeddings", model.get_input_embeddings()), *found[:layers]]:
         part.requires_grad_(False)
 
 
@@ -152,7 +152,7 @@ def _packaged(name: str) -> Path:
 def _load(auto: Any, name: str, hub: bool) -> Any:
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of reading one file; it would fill a log
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading one file; it would fill a log
     where = locate(name, hub)
     try:
         return auto.from_pretrained(
@@ -160,8 +160,8 @@ def _load(auto: Any, name: str, hub: bool) -> Any:
         ).eval()
     except (OSError, ValueError) as error:
         raise BackboneError(
-            f"{name!r} could not be loaded ({str(error).splitlines()[0]}); without a network, give a "
-            "folder that holds config.json, tokenizer.json and model.safetensors"
+            f"{name!r} could not be loaded ({str(error).splitlines()[0]}); without a network, "
+            "give a folder that holds config.json, tokenizer.json and model.safetensors"
         ) from error
 
 

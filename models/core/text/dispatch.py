@@ -18,7 +18,7 @@ from models.core.text.heads import HeadSpec
 MODELS = ("tfidf_linear", "transformer", "student", "pretrained", "ensemble", "onnx")
 
 
-def fit(  # noqa: PLR0911  one per model
+def fit(
     trial: Trial, rows: TextRows, context: FitContext, heads: Sequence[HeadSpec]
 ) -> TextPredictor:
     """Fit the model that ``params["model"]`` names; deterministic given the trial's seed.

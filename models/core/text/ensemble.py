@@ -192,7 +192,7 @@ def load(folder: Path, load_member: Callable[[Path], TextPredictor]) -> Ensemble
     found = EnsembleText(
         tuple(content["labels"]),
         tuple(content["answered"]),
-        tuple(_head(number, *h, arrays) for number, h in enumerate(content["heads"])),
+        tuple(_head(number, h, arrays) for number, h in enumerate(content["heads"])),
         {name: load_member(folder / _MEMBERS / name) for name in content["members"]},
         {
             name: _load_embeddings(folder / _EMBEDDINGS / str(number), content["notes"])
@@ -215,14 +215,8 @@ def _arrays(ensemble: EnsembleText) -> dict[str, Any]:
     return arrays
 
 
-def _head(  # noqa: PLR0917  the fields of a head as they are kept
-    number: int,
-    name: str,
-    labels: list[int],
-    member: str | None,
-    backbone: str | None,
-    arrays: Mapping[str, Any],
-) -> Head:
+def _head(number: int, kept: Sequence[Any], arrays: Mapping[str, Any]) -> Head:
+    name, labels, member, backbone = kept
     dense = None
     if backbone is not None:
         dense = Dense(*(arrays[f"head{number}.{field}"] for field in Dense._fields))

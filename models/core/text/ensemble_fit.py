@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from models.contracts.base import Frozen
-from models.contracts.learner import FitContext, Matrix, TextPredictor, TextRows, Vector
+from models.contracts.learner import FitContext, TextPredictor, TextRows, Vector
 from models.contracts.product import Trial
 from models.core import calibration
 from models.core.calibration import Recalibration
 from models.core.text import pretrained, stacking
+from models.core.text.encoding import Floats
 from models.core.text.ensemble import KIND, EnsembleText, Weighing, logits_of, opinions
 from models.core.text.heads import (
     Embeddings,
@@ -162,7 +164,7 @@ def _heads(
     stops = ~np.isnan(parts.held.labels).all(axis=0)  # without these nothing tells when to stop
     can = learnable(parts.fit.labels) & stops
     heads: list[Head] = []
-    embedded: dict[str, tuple[Matrix, Matrix]] = {}
+    embedded: dict[str, tuple[Floats, Floats]] = {}
     for spec in specs:
         if spec.name in members:
             known = ~np.isnan(members[spec.name].predict([""])[0])
@@ -188,7 +190,7 @@ def _heads(
 def _small(
     spec: HeadSpec,
     numbers: tuple[int, ...],
-    embedded: tuple[Matrix, Matrix],
+    embedded: tuple[Floats, Floats],
     parts: _Parts,
     context: FitContext,
 ) -> Head:
@@ -231,19 +233,20 @@ def _weigh(
     weights, intercepts = np.stack([w for w, _ in rows]), np.array([b for _, b in rows])
     first = labels[:, answered[0]]
     votes = tuple(_vote(first, z[:, 0, h]) for h in range(len(heads)))
-    scores = stacking.expit(z[:, 0] @ weights[0] + intercepts[0])
+    scores = expit(z[:, 0] @ weights[0] + intercepts[0])
     return Weighing(weights, intercepts, votes, _threshold(first, scores))
 
 
 def _prior(heads: tuple[Head, ...], label: int) -> Vector:
     """Equal weights of the heads that answer a label."""
     speaks = np.array([float(label in head.labels) for head in heads])
-    return speaks / speaks.sum()
+    equal: Vector = speaks / speaks.sum()
+    return equal
 
 
 def _vote(labels: Vector, logits: Vector) -> Recalibration:
     known = ~np.isnan(labels)
-    found = calibration.fit(labels[known], stacking.expit(logits[known])) if known.any() else None
+    found = calibration.fit(labels[known], expit(logits[known])) if known.any() else None
     if found is None or not np.isfinite(found).all():
         return Recalibration(0.0, 1.0)
     return Recalibration(float(found.intercept), float(found.slope))

@@ -6,6 +6,7 @@ them (``stacking``), which heads a product has (its ``learner.py``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -17,11 +18,13 @@ from models.contracts.base import Frozen
 from models.contracts.learner import FitContext, Matrix
 from models.core.text.encoding import Encoding, Floats
 from models.core.text.predictor import Network
+from models.core.trainer.config import TrainerConfig
 
 
 class HeadSpec(Frozen):
-    """A head as a product or a trial names it. Without ``trial`` and ``pretrained`` it is a small
-    network on the embeddings of ``backbone``.
+    """A head as a product or a trial names it.
+
+    Without ``trial`` and ``pretrained`` it is a small network on the embeddings of ``backbone``.
 
     Attributes:
         labels: Our labels it speaks of, the main one first; those nobody labelled are left out.
@@ -49,7 +52,8 @@ class Dense(NamedTuple):
 
     def __call__(self, x: Floats) -> Floats:
         """Outputs of shape (n, t) for inputs of shape (n, d)."""
-        return np.maximum(x @ self.A + self.a, 0.0) @ self.B + self.b
+        outputs: Floats = np.maximum(x @ self.A + self.a, 0.0) @ self.B + self.b
+        return outputs
 
 
 class Head(NamedTuple):
@@ -81,7 +85,8 @@ class Embeddings:
         network = self.network
         found = self.encoding.outputs(network.run, texts, network.batch, network.width)
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        return found / np.maximum(lengths, 1e-12)
+        unit: Floats = found / np.maximum(lengths, 1e-12)
+        return unit
 
     def in_form(self, convert: Callable[[Any, Encoding], Any]) -> Embeddings:
         """With the network converted."""
@@ -106,7 +111,7 @@ def fit_dense(
     part: tuple[Floats, Matrix],
     held: tuple[Floats, Matrix],
     hidden: int,
-    config: Any,
+    config: TrainerConfig,
     context: FitContext,
 ) -> Dense:
     """Fit a small network on embeddings.
@@ -115,7 +120,7 @@ def fit_dense(
         part: Embeddings (n, d) and labels (n, t) to fit on, NaN where nobody said.
         held: The same of the texts that stop it.
         hidden: Width of its hidden layer.
-        config: A ``TrainerConfig``.
+        config: The trainer's.
         context: As the trainer takes it.
     """
     import torch
@@ -139,11 +144,12 @@ def fit_dense(
             self.module: nn.Module = module
 
         def batch_count(self) -> int:
-            return -(-len(x) // config.batch_size)
+            return math.ceil(len(x) / config.batch_size)
 
         def batches(self, generator: torch.Generator) -> Iterator[Any]:
             order = torch.randperm(len(x), generator=generator)
-            for rows in order.split(config.batch_size):
+            for start in range(0, len(x), config.batch_size):
+                rows = order[start : start + config.batch_size]
                 yield x[rows], y[rows]
 
         def loss(self, batch: Any) -> torch.Tensor:

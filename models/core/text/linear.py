@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class LinearText:
 
     @cached_property
     def _offsets(self) -> list[int]:
-        return np.cumsum([0] + [len(block.idf) for block in self.blocks]).tolist()
+        return [0, *accumulate(len(block.idf) for block in self.blocks)]
 
     def predict(self, texts: Sequence[str]) -> Matrix:
         """Probability of every label, shape (n, L); NaN for labels it never saw."""
@@ -142,9 +143,11 @@ class LinearText:
         Not by term: terms are what people wrote.
         """
         sizes = np.abs(self.weights).sum(axis=1)
-        parts = [float(sizes[a:b].sum()) for a, b in zip(self._offsets, self._offsets[1:])]
+        parts = [float(sizes[a:b].sum()) for a, b in pairwise(self._offsets)]
         total = sum(parts)
-        return {name: part / total if total else 0.5 for name, part in zip(_BLOCKS, parts)}
+        return {
+            name: part / total if total else 0.5 for name, part in zip(_BLOCKS, parts, strict=True)
+        }
 
 
 def fit(trial: Trial, rows: TextRows) -> LinearText:
@@ -233,7 +236,7 @@ def _coefficients(
     model = LogisticRegression(
         C=params.penalty,
         class_weight="balanced" if params.balanced else None,
-        solver="liblinear",  # its Newton steps suit many sparse columns; one thread, so reproducible
+        solver="liblinear",  # Newton steps for many sparse columns; one thread, so reproducible
         random_state=seed,
         max_iter=200,
     ).fit(features[known], labels[known])

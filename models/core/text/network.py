@@ -178,9 +178,9 @@ def rebuilt(description: dict[str, Any]) -> Any:
     settings = dict(description["config"])
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
     if description["network"] == "pretrained":
-        classifier = AutoModelForSequenceClassification.from_config(config)
+        classifier = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
         return Pretrained(classifier, description["groups"], description["activation"])
-    encoder = AutoModel.from_config(config)
+    encoder = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     backbone.drop_pooler(encoder)
     if description["network"] == "embedder":
         return Embedder(encoder, description["pooling"])

@@ -6,7 +6,6 @@ comparing it (``onnx_form``).
 
 from __future__ import annotations
 
-import io
 import logging
 import tempfile
 import warnings
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public by its docs
 
 from models.core.text.encoding import Encoding
 from models.core.text.onnx_form import INPUTS, OUTPUT
@@ -41,27 +41,30 @@ def graph_of(module: nn.Module) -> bytes:
     """
     example = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 0]]), torch.tensor([[1] * 4, [1, 1, 1, 0]])
     axes = {name: {0: "texts", 1: "tokens"} for name in INPUTS}
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        file = Path(folder) / "graph.onnx"
         for told in _KNOWN:
             warnings.filterwarnings("ignore", told)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)  # sizes are taken as they come
         torch.onnx.export(
             module,
             example,
-            buffer,
+            file,
             dynamo=False,
             opset_version=OPSET,
             input_names=list(INPUTS),
             output_names=[OUTPUT],
             dynamic_axes={**axes, OUTPUT: {0: "texts"}},
         )
-    return buffer.getvalue()
+        return file.read_bytes()
 
 
 def dynamic_int8(graph: bytes) -> bytes:
     """Weights as INT8 per channel; activations are scaled as they come."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import (  # type: ignore[import-untyped]  # ships no types
+        QuantType,
+        quantize_dynamic,
+    )
 
     return _through_files(
         graph,

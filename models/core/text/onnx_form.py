@@ -74,7 +74,7 @@ class OnnxNetwork:
     @cached_property
     def session(self) -> Any:
         """The graph, ready to run on the CPU."""
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]  # ships no types
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads or len(os.sched_getaffinity(0))
@@ -149,7 +149,8 @@ def fit(trial: Trial, rows: TextRows, context: FitContext) -> TextPredictor:
         )
     context.say(f"{trial.name}: at most {found:.2g} off {trial.after[0]}")
     made = {"of": trial.after[0], "precision": params.precision, "parity": found}
-    return replace(form, notes={**form.notes, "form": made})
+    named: TextPredictor = replace(form, notes={**form.notes, "form": made})
+    return named
 
 
 def exported(network: Any, encoding: Encoding, params: OnnxParams, texts: Sequence[str]) -> Any:

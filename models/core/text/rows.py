@@ -35,7 +35,8 @@ def held_out(texts: Sequence[str], share: float) -> NDArray[np.bool_]:
 
 def learnable(labels: Matrix) -> NDArray[np.bool_]:
     """Labels of which both values are known, shape (L,), of labels (n, L) with NaN for unknown."""
-    return (labels == 1).any(axis=0) & (labels == 0).any(axis=0)
+    both: NDArray[np.bool_] = (labels == 1).any(axis=0) & (labels == 0).any(axis=0)
+    return both
 
 
 def learnable_or_raise(rows: TextRows) -> NDArray[np.int64]:

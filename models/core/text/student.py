@@ -7,7 +7,7 @@ Belongs here: what a student starts from and what it imitates. Does not belong h
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.special import logit
@@ -16,7 +16,7 @@ from models.contracts.learner import FitContext, TextPredictor, TextRows
 from models.contracts.product import Trial
 from models.core.text import backbone, transformer
 from models.core.text.encoding import Floats
-from models.core.text.network import Classifier, TorchNetwork
+from models.core.text.network import Classifier, Pooling
 from models.core.text.predictor import NetworkText
 from models.core.text.rows import at_most
 from models.core.text.task import Soft
@@ -102,22 +102,22 @@ def teacher_of(trial: Trial, rows: TextRows, context: FitContext) -> TextPredict
 def logits_of(predictor: TextPredictor, texts: tuple[str, ...]) -> Floats:
     """Log-odds of every label, shape (n, L), NaN for labels it does not answer."""
     scores = predictor.predict(texts)
-    return logit(np.clip(scores, _CLIP, 1.0 - _CLIP)).astype(np.float32)
+    clipped = np.clip(scores, _CLIP, 1.0 - _CLIP)
+    logits: Floats = logit(clipped).astype(np.float32)
+    return logits
 
 
 def _start(params: StudentParams, teacher: TextPredictor) -> Start:
     answered = np.flatnonzero(~np.isnan(teacher.predict([""])[0]))
-    module: Any = None
-    if isinstance(teacher, NetworkText) and isinstance(teacher.network, TorchNetwork):
-        module = teacher.network.module
+    module = getattr(getattr(teacher, "network", None), "module", None)
+    encoder: Any
+    pooling: Pooling = "mean"
     if params.backbone is None and isinstance(module, Classifier):
-        assert isinstance(teacher, NetworkText)
-        encoder, encoding = copy.deepcopy(module.encoder), teacher.encoding
+        encoder, encoding = copy.deepcopy(module.encoder), cast("NetworkText", teacher).encoding
         pooling = module.embedder.pooling
     else:
         name = params.backbone or backbone.DEFAULT
         encoder, encoding = backbone.load(name, params.max_length, params.hub)
-        pooling = "mean"
     backbone.keep_layers(encoder, params.layers)
     encoder.requires_grad_(True)
     return Start(encoder, encoding, pooling, answered)

@@ -67,8 +67,8 @@ class Batch(NamedTuple):
     soft: Tensor | None
 
 
-class Validation(NamedTuple):
-    """Texts held out of the fit, and their labels of shape (n, L)."""
+class Labelled(NamedTuple):
+    """n texts and their labels of shape (n, L), NaN where nobody said."""
 
     texts: Sequence[str]
     labels: Matrix
@@ -80,9 +80,8 @@ class TextTask:
     Args:
         module: Tokens and mask to log-odds (b, L).
         encoding: How it wants its texts.
-        texts: n texts to fit on.
-        labels: Shape (n, L), NaN where nobody said.
-        validation: What decides when to stop.
+        part: What is fitted on.
+        held: What decides when to stop.
         params: The loss.
         batch_size: Texts per batch.
         soft: A teacher's answers to the n texts.
@@ -93,23 +92,23 @@ class TextTask:
         self,
         module: nn.Module,
         encoding: Encoding,
-        texts: Sequence[str],
-        labels: Matrix,
-        validation: Validation,
+        part: Labelled,
+        held: Labelled,
         params: LossParams,
+        *,
         batch_size: int,
         soft: Soft | None = None,
         augment: Augmentation | None = None,
     ) -> None:
-        self.module, self._encoding, self._texts = module, encoding, texts
-        self._labels = torch.from_numpy(labels.astype(np.float32))
-        self._validation, self._params, self._size = validation, params, batch_size
+        self.module, self._encoding, self._texts = module, encoding, part.texts
+        self._labels = torch.from_numpy(part.labels.astype(np.float32))
+        self._held, self._params, self._size = held, params, batch_size
         self._soft, self._augment = soft, augment
         self._soft_logits = None if soft is None else torch.from_numpy(soft.logits)
         self._weights = (
-            torch.from_numpy(losses.positive_weights(labels)) if params.balanced else None
+            torch.from_numpy(losses.positive_weights(part.labels)) if params.balanced else None
         )
-        self._tokens = encoding.encode(texts)
+        self._tokens = encoding.encode(part.texts)
 
     def batch_count(self) -> int:
         """Batches of an epoch; the last may be smaller."""
@@ -117,7 +116,9 @@ class TextTask:
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch: shuffled, then sorted by length within some batches, in random order."""
-        tokens = self._tokens if self._augment is None else self._said_differently(generator)
+        tokens = self._tokens
+        if self._augment is not None:
+            tokens = self._said_differently(self._augment, generator)
         lengths = np.array([len(row) for row in tokens])
         for chosen in buckets(lengths, self._size, generator):
             ids, mask = self._encoding.pad_together([tokens[i] for i in chosen])
@@ -142,15 +143,14 @@ class TextTask:
         """
         run = lambda ids, mask: forward(self.module, ids, mask)  # noqa: E731  one line, used once
         width = self._labels.shape[1]
-        logits = self._encoding.outputs(run, self._validation.texts, BATCH, width)
-        labels = torch.from_numpy(self._validation.labels)
+        logits = self._encoding.outputs(run, self._held.texts, BATCH, width)
+        labels = torch.from_numpy(self._held.labels)
         return -float(losses.masked_bce(torch.from_numpy(logits).double(), labels))
 
-    def _said_differently(self, generator: torch.Generator) -> list[Tokens]:
-        assert self._augment is not None
+    def _said_differently(self, say: Augmentation, generator: torch.Generator) -> list[Tokens]:
         seed = int(torch.randint(2**31, (1,), generator=generator))
         drawn = np.random.default_rng(seed)
-        return self._encoding.encode([self._augment(text, drawn) for text in self._texts])
+        return self._encoding.encode([say(text, drawn) for text in self._texts])
 
 
 def buckets(

@@ -22,7 +22,7 @@ from models.core.text.encoding import Encoding
 from models.core.text.network import Classifier, Pooling, TorchNetwork
 from models.core.text.predictor import TRANSFORMER, NetworkText
 from models.core.text.rows import at_most, divide, learnable_or_raise
-from models.core.text.task import LossParams, Soft, TextTask, Validation
+from models.core.text.task import Labelled, LossParams, Soft, TextTask
 from models.core.trainer.config import TrainerConfig, config_from
 from models.core.trainer.history import History
 from models.core.trainer.loop import train
@@ -79,7 +79,7 @@ class Start(NamedTuple):
     answered: NDArray[np.int64]
 
 
-def fit(trial: Trial, rows: TextRows, context: FitContext = FitContext()) -> NetworkText:
+def fit(trial: Trial, rows: TextRows, context: FitContext) -> NetworkText:
     """Fine-tune a backbone with a new head.
 
     Args:
@@ -130,11 +130,10 @@ def tune(  # noqa: PLR0917  from what, on what, how, telling whom
     task = TextTask(
         module,
         start.encoding,
-        part.texts,
-        known,
-        Validation(held.texts, held.labels[:, start.answered]),
+        Labelled(part.texts, known),
+        Labelled(held.texts, held.labels[:, start.answered]),
         params,
-        config.batch_size,
+        batch_size=config.batch_size,
         soft=None if imitate is None else imitate(part.texts),
         augment=augmentations(params.augment) if params.augment else None,
     )
