@@ -14,6 +14,15 @@ from tests.unit import tiny_checkpoint
 LABELS = ("toxicity", "insult", "threat")
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small are slower on two threads, and much slower on two busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Counting:
     """A linear model over words that counts what it is asked; it never learned of threats."""
 

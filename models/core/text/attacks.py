@@ -258,19 +258,17 @@ def _rewrite(
 
 
 def _mistyped(word: str, generator: np.random.Generator) -> str:
-    """One edit of an inner letter; a word without one that shows comes back as it is."""
+    """One edit of an inner letter that shows; words without two inner letters come back."""
     inner = len(word) - 2
     if inner < 2:
         return word
     place = int(generator.integers(1, inner))
-    here, after = word[place], word[place + 1]
-    match int(generator.integers(4)):
-        case 0:
-            return word[:place] + after + here + word[place + 2 :]
-        case 1:
-            return word[:place] + word[place + 1 :]
-        case 2:
-            return word[:place] + here + word[place:]
-        case _:
-            near = _NEIGHBOURS.get(here.lower(), (here,))
-            return word[:place] + words.cased(str(generator.choice(near)), here) + word[place + 1 :]
+    start, here, after, end = word[:place], word[place], word[place + 1], word[place + 2 :]
+    near = str(generator.choice(_NEIGHBOURS.get(here.lower(), (here,))))
+    edits = (
+        start + after + here + end,
+        start + after + end,
+        start + here + here + after + end,
+        start + words.cased(near, here) + after + end,
+    )
+    return str(generator.choice([edit for edit in edits if edit != word]))

@@ -204,10 +204,10 @@ def _strangers(
 ) -> dict[str, Measure]:
     """``ood.auroc`` is by the distance to the nearest training texts, else by the model's doubt."""
     generator = np.random.default_rng(seed)
-    half = 0 if train else len(chosen.texts) // 2
+    texts = [chosen.texts[i] for i in generator.permutation(len(chosen.texts))]
+    half = 0 if train else len(texts) // 2
     order = generator.permutation(len(train))[: shift.ROWS]
-    known = [train[i] for i in order] or chosen.texts[:half]
-    inside = chosen.texts[half:]
+    known, inside = [train[i] for i in order] or texts[:half], texts[half:]
     if min(len(known), len(inside)) < 2:
         return {}
     outside = strange(inside, generator)

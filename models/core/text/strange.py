@@ -20,7 +20,7 @@ _VOWELS, _CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 #: speaks, with its own regularities.
 _FOREIGN = str.maketrans(
     _VOWELS + _VOWELS.upper() + _CONSONANTS + _CONSONANTS.upper(),
-    "iuaeoIUAEO" + "vkzsrtwlpgnfxdmbhqcjy" + "vkzsrtwlpgnfxdmbhqcjy".upper(),
+    "iuaeoIUAEO" + "vkzsrtwlpngfxdmbhqcjy" + "vkzsrtwlpngfxdmbhqcjy".upper(),
 )
 _CODE = (
     "def {0}({1}): return {1}[{2}]",
