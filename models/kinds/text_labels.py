@@ -20,6 +20,7 @@ from models.contracts.product import (
     EVENT_TIME,
     JUDGED,
     LABEL,
+    SLICE_PREFIX,
     TENANT,
     TEXT,
     Data,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Metrics followed on the validating fold.
 CV_METRICS = ("roc_auc", "average_precision", "macro_f1", "f1", "brier", "log_loss")
+#: Texts of no group that fairness compares the groups with: all of them would be asked once more.
+FAIRNESS_OTHERS = 2_000
 #: Two texts may be described alike: copies are looked for in the texts themselves.
 _SHARED = tuple(name for name in CHECKS if name != "overlap")
 
@@ -101,7 +104,7 @@ class TextLabels:
         Every validating row sets the thresholds; only the judged ones count in the metrics.
         """
         from models.core import splits
-        from models.core.text import frames
+        from models.core.text import frames, validated
 
         older, newer = splits.newest(len(tables.train), product.data.folds)
         rows = frames.text_rows(tables.train.iloc[older], product.data.labels, MIN_CLASS_ROWS)
@@ -111,9 +114,9 @@ class TextLabels:
         validation = tables.train.iloc[newer]
         labels = frames.label_matrix(validation, product.data.labels)
         scores = _predict(predictor, frames.texts(validation), product.data.labels)
-        thresholds = _thresholds(labels, scores, product.data.labels)
+        thresholds = validated.thresholds(labels, scores, product.data.labels)
         judged = validation[JUDGED].to_numpy(bool)
-        cv = _validated(labels[judged], scores[judged], thresholds)
+        cv = validated.one_fold(CV_METRICS, labels[judged], scores[judged], thresholds)
         return Fit(predictor, cv, thresholds[product.data.labels[0]], thresholds, seconds)
 
     def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
@@ -168,13 +171,14 @@ class TextLabels:
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Measure]:
-        """Attacks, strange texts and shift."""
+        """Attacks, strange texts and shift; and fairness to the groups that texts speak of."""
         from models.core.frames import matrix
         from models.core.text import frames
         from models.core.text.examine import examine
 
         names, columns = product.data.labels, product.data.names
-        return examine(
+        fair = _fairness(model, units, names)
+        return fair | examine(
             model.predictor,
             frames.texts(units),
             frames.label_matrix(units, names),
@@ -257,27 +261,27 @@ def _predict(predictor: Any, texts: tuple[str, ...], names: tuple[str, ...]) -> 
     return scores
 
 
-def _thresholds(labels: Matrix, scores: Matrix, names: tuple[str, ...]) -> dict[str, float]:
-    """Threshold of best F1 per label; 0.5 where validation cannot say."""
-    from models.core.training import best_f1_threshold
+def _fairness(model: Model, units: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Measure]:
+    """Of the first label: all texts that speak of a group, and a sample of the others."""
+    from models.core import fairness
+    from models.core.text import frames
 
-    found = {}
-    for name, label, score in zip(names, labels.T, scores.T, strict=True):
-        known = ~np.isnan(label) & ~np.isnan(score)
-        both = len(np.unique(label[known])) == 2
-        found[name] = best_f1_threshold(label[known], score[known]) if both else 0.5
-    return found
-
-
-def _validated(
-    labels: Matrix, scores: Matrix, thresholds: Mapping[str, float]
-) -> dict[str, tuple[float, ...]]:
-    """Metrics of the validating rows: one fold, one value each."""
-    from models.core.units import LabelScores
-
-    at = np.array(list(thresholds.values()))
-    units = LabelScores(labels, scores, None, (at, at), tuple(thresholds))
-    return {name: (units.value(name),) for name in CV_METRICS}
+    slices = {str(c): units[c].to_numpy(bool) for c in units if str(c).startswith(SLICE_PREFIX)}
+    groups = fairness.groups_of(slices)
+    labels = frames.label_matrix(units, names[:1])[:, 0]
+    spoken_of = np.logical_or.reduce([np.zeros(len(units), bool), *groups.values()])
+    known = ~np.isnan(labels)
+    others = np.flatnonzero(known & ~spoken_of)
+    drawn = np.random.default_rng(model.candidate.seed).permutation(others)[:FAIRNESS_OTHERS]
+    rows = np.sort(np.concatenate([np.flatnonzero(known & spoken_of), drawn]))
+    scores = _predict(model.predictor, frames.texts(units.iloc[rows]), names)[:, 0]
+    return fairness.examine(
+        labels[rows],
+        scores,
+        model.candidate.thresholds[names[0]],
+        {group: mask[rows] for group, mask in groups.items()},
+        seed=model.candidate.seed,
+    )
 
 
 def _expected(line: Vector, names: tuple[str, ...]) -> dict[str, JsonValue]:

@@ -55,16 +55,17 @@ PRODUCT = ModelProduct(
     ),
     gate=Gate(
         metric="roc_auc",
-        floor=0.75,
+        floor=0.78,
         max_latency_ms=60,
         max_size_mb=300,
         guardrails=(
             Guardrail(metric="macro_f1", max_loss=0.05),
             Guardrail(metric="brier", max_loss=0.05),
             Guardrail(metric="roc_auc", slice="slice_identity", max_loss=0.1, floor=0.65),
-            Guardrail(metric="roc_auc", slice="bpsn_identity_women", max_loss=0.1, floor=0.6),
-            Guardrail(metric="roc_auc", slice="bpsn_identity_muslim", max_loss=0.1, floor=0.6),
-            Guardrail(metric="roc_auc", slice="bpsn_identity_lgbt", max_loss=0.1, floor=0.6),
+            # harmless mentions of a group against others' attacks: the known bias of such models
+            Guardrail(metric="roc_auc", slice="bpsn_identity_women", max_loss=0.1, floor=0.65),
+            Guardrail(metric="roc_auc", slice="bpsn_identity_muslim", max_loss=0.1, floor=0.65),
+            Guardrail(metric="roc_auc", slice="bpsn_identity_lgbt", max_loss=0.1, floor=0.65),
             Guardrail(metric="attack.typo", floor=0.65),
             Guardrail(metric="attack.leet", floor=0.6),
         ),
