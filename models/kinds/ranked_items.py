@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 LONGEST = 20
 HISTORY, RELEVANT = "history", "relevant"
 SCORE, HIT = "watched_score", "hit_rate_at_10"
-_SHARED = ("schema", "keys", "labels", "future_leak", "late_correction", "freshness", "drift")
+_SHARED = ("schema", "keys", "future_leak", "late_correction", "freshness", "drift")
 
 
 class RankedItems:
@@ -77,18 +77,15 @@ class RankedItems:
         """The checks of any table that make sense here, then those of interactions."""
         from models.core.checks import check_dataset, interactions
 
-        shared = {
-            result.name: result
-            for result in check_dataset(
-                data, frame, parts, previous, same_definition=same_definition
-            )
-        }
+        shared = check_dataset(
+            data, frame, parts, previous, same_definition=same_definition, only=_SHARED
+        )
         own = [
             interactions.interactions(current=frame),
             interactions.catalogue(current=frame, items=more[data.tables[0]]),
         ]
         judged = _judged_users(data, frame, parts, more, sound=all(check.passed for check in own))
-        return (*(shared[name] for name in _SHARED), *own, judged)
+        return (*shared, *own, judged)
 
     def fit(
         self,

@@ -7,7 +7,7 @@ Does not belong here: reading frames, reporting to Dagster (``assets``), judging
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -66,8 +66,9 @@ def check_dataset(
     *,
     arrived_rows: int | None = None,
     same_definition: bool = True,
+    only: Collection[str] = tuple(CHECKS),
 ) -> tuple[CheckResult, ...]:
-    """Every check, in the order of ``CHECKS``.
+    """Every check, or those of ``only``, in the order of ``CHECKS``.
 
     Args:
         data: The product's data.
@@ -76,42 +77,44 @@ def check_dataset(
         previous: All rows of the last snapshot; None for the first.
         arrived_rows: Rows the newest arrival brought; None when nothing arrived since.
         same_definition: False when the features' SQL changed since ``previous``.
+        only: Names of the checks to make.
 
     Returns:
-        One result per name of ``CHECKS``. An input that is missing or mistyped fails ``schema``
+        One result per name. An input that is missing or mistyped fails ``schema``
         and is left out of the others; without a column that every table carries they cannot judge
         and fail, saying so.
     """
-    first = schema(current=current, data=data)
     inputs = usable(current, data)
     if not inputs or not has_frame(current):
-        skipped = [name for name in CHECKS if name != "schema"]
-        return (first, *(conclude(n, ["not judged: mend the schema first"], "") for n in skipped))
-    data = data.model_copy(update={"columns": inputs})
-    both = data  # the inputs that the last snapshot had as well
+        first = schema(current=current, data=data)
+        left = [name for name in CHECKS if name in only and name != first.name]
+        skipped = [conclude(name, ["not judged: mend the schema first"], "") for name in left]
+        return (*([first] if first.name in only else []), *skipped)
+    known = data.model_copy(update={"columns": inputs})
+    both = known  # the inputs that the last snapshot had as well
     if previous is not None:
-        both = data.model_copy(update={"columns": usable(previous, data)})
+        both = known.model_copy(update={"columns": usable(previous, known)})
     as_of = current[KNOWN_TIME].max()
-    return (
-        first,
-        keys(current=current, previous=previous),
-        labels(current=current, previous=previous, data=both),
-        target_leak(current=current, data=data),
-        future_leak(
+    before = None if previous is None else previous[KNOWN_TIME].max()
+    made: Mapping[str, Callable[[], CheckResult]] = {
+        "schema": lambda: schema(current=current, data=data),
+        "keys": lambda: keys(current=current, previous=previous),
+        "labels": lambda: labels(current=current, previous=previous, data=both),
+        "target_leak": lambda: target_leak(current=current, data=known),
+        "future_leak": lambda: future_leak(
             current=current,
             previous=previous,
             data=both,
             split=split,
             same_definition=same_definition,
         ),
-        late_correction(
-            current=current,
-            previous=previous,
-            previous_as_of=None if previous is None else previous[KNOWN_TIME].max(),
+        "late_correction": lambda: late_correction(
+            current=current, previous=previous, previous_as_of=before
         ),
-        overlap(current=current, data=data, split=split),
-        freshness(
-            current=current, previous=previous, data=data, as_of=as_of, arrived_rows=arrived_rows
+        "overlap": lambda: overlap(current=current, data=known, split=split),
+        "freshness": lambda: freshness(
+            current=current, previous=previous, data=known, as_of=as_of, arrived_rows=arrived_rows
         ),
-        drift(current=current, previous=previous, data=both),
-    )
+        "drift": lambda: drift(current=current, previous=previous, data=both),
+    }
+    return tuple(made[name]() for name in CHECKS if name in only)

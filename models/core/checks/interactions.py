@@ -76,6 +76,13 @@ def interactions(*, current: pd.DataFrame) -> CheckResult:
             "them at the source, or leave such rows out of the SQL"
         )
         return conclude("interactions", [said], "")
+    wrong = ~current[LABEL].isin([0, 1]).to_numpy()
+    if wrong.any():
+        said = (
+            f"{wrong.sum()} labels are neither 0 nor 1 ({example(current, wrong)}): mend the "
+            "feature's SQL model"
+        )
+        return conclude("interactions", [said], "")
     numbers = _numbers(current)
     fine = (
         f"{numbers['users']:.0f} users and {numbers['items']:.0f} items in {len(current)} rows, "

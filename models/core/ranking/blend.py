@@ -168,7 +168,7 @@ def _select(
     params: BlendParams,
     seed: int,
 ) -> dict[str, float]:
-    """Weights that sum to 1, the mean over the bags; of equally good members the first joins."""
+    """Weights that sum to 1, the mean over the bags; of equal gains that of the better member."""
     users, since = _numbers(base, asked)
     histories = [_merged(base.seen.of(u, False), s) for u, s in zip(users, since, strict=True)]
     banned = np.zeros((len(asked), len(base.items)), bool)
@@ -185,12 +185,14 @@ def _select(
     def values(total: NDArray[np.float32]) -> Vector:
         return metrics.per_user([_METRIC], _best(total), relevant[judged], counts)[_METRIC]
 
+    alone = {name: float(values(s).mean()) for name, s in scores.items()}
+    best_first = sorted(scores, key=lambda name: -alone[name])
     rng, chosen = np.random.default_rng(seed), dict.fromkeys(members, 0)
     for _ in range(params.bags):
         bag = rng.multinomial(judged.sum(), np.full(judged.sum(), 1 / judged.sum()))
         total = np.zeros((len(bag), len(base.items)), np.float32)
         for _ in range(params.rounds):
-            gains = {name: round(float(values(total + s) @ bag), 9) for name, s in scores.items()}
+            gains = {n: round(float(values(total + scores[n]) @ bag), 9) for n in best_first}
             name = max(gains, key=lambda each: gains[each])
             total, chosen[name] = total + scores[name], chosen[name] + 1
     return {name: count / (params.rounds * params.bags) for name, count in chosen.items()}
