@@ -21,7 +21,6 @@ from models.contracts.results import Candidate
 PUBLIC_KEY = "ASSAY_PUBLIC_KEY"
 READY = "ASSAY_READY"
 THREADS = "ASSAY_THREADS"
-_MOST_THREADS = 4
 
 #: Subfolder of a stored model that holds the sealed artifact, apart from BentoML's own files.
 ARTIFACT = "artifact"
@@ -123,19 +122,22 @@ def _fitting(product: ModelProduct, candidate: Candidate) -> Candidate:
     return candidate
 
 
-def bound_threads() -> None:
-    """Let the model compute on as many threads as ``ASSAY_THREADS`` says, by default few.
+def bound_threads(most: int) -> None:
+    """Let the model compute on as many threads as ``ASSAY_THREADS`` says, else on a few.
 
     To be called before the model's libraries are imported: torch and ONNX sessions read the
     variable, what is loaded already is told. Many threads on one small prediction cost more than
     they bring, and take the cores from whatever else runs on the machine.
+
+    Args:
+        most: Threads without the variable, or one per core of fewer cores.
 
     Raises:
         StartError: The variable holds no whole number above 0.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    text = os.environ.get(THREADS, "") or str(min(len(os.sched_getaffinity(0)), _MOST_THREADS))
+    text = os.environ.get(THREADS, "") or str(min(len(os.sched_getaffinity(0)), most))
     if not text.isdecimal() or int(text) == 0:
         raise StartError(f"{THREADS} is {text!r}; give the threads of one prediction, at least 1")
     os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = text

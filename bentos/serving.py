@@ -151,11 +151,16 @@ class Serving:
 class ThreadedServing(Serving):
     """For models that take milliseconds: one thread computes, the event loop goes on answering.
 
-    One, because the model itself uses several cores; calls queue in the order they come.
+    One, because the model itself may use several cores; calls queue in the order they come.
+
+    Attributes:
+        threads: That the model computes on, see ``runtime.bound_threads``.
     """
 
+    threads: int
+
     def __init__(self) -> None:
-        runtime.bound_threads()
+        runtime.bound_threads(self.threads)
         self.thread = ThreadPoolExecutor(1, "model")
         super().__init__()
 

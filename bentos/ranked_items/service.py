@@ -22,6 +22,9 @@ class RankedItems(serving.ThreadedServing):
     """Ranks the items of one product."""
 
     warm_up = staticmethod(answers.warm_up)
+    # scoring waits for memory, not for cores: a second thread gains a third on an idle machine and
+    # costs five times the time on a busy one
+    threads = 1
 
     @bentoml.api(  # type: ignore[untyped-decorator]  # mypy skips BentoML
         route="/predict", input_spec=request_model(serving.PRODUCT), output_spec=PredictResponse

@@ -22,6 +22,7 @@ class TextLabels(serving.ThreadedServing):
     """Labels texts of one product."""
 
     warm_up = staticmethod(answers.warm_up)
+    threads = 4
 
     def __init__(self) -> None:
         super().__init__()
