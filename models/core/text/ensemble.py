@@ -36,13 +36,11 @@ class Weighing(NamedTuple):
         weights: Shape (A, H), a row per answered label, not negative.
         intercepts: Shape (A,).
         votes: A recalibration per head: its log-odds to those of the first answered label.
-        threshold: From which on the first answered label is called.
     """
 
     weights: Matrix
     intercepts: Vector
     votes: tuple[Recalibration, ...]
-    threshold: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class EnsembleText:
              for h, c in enumerate(self.weighing.votes)], axis=1,
         )  # fmt: skip
         scores = self._scores(opinions)
-        return stacking.confidence(scores, votes, self.answered[0], self.weighing.threshold)
+        return stacking.confidence(scores, votes, self.answered[0])
 
     def _scores(self, opinions: Matrix) -> Matrix:
         scores = np.full((len(opinions), len(self.labels)), np.nan)
@@ -140,7 +138,6 @@ class EnsembleText:
             members=list(self.members),
             embeddings=list(self.embeddings),
             votes=self.weighing.votes,
-            threshold=self.weighing.threshold,
             held=self.held,
             notes=self.notes,
         )
@@ -188,7 +185,7 @@ def load(folder: Path, load_member: Callable[[Path], TextPredictor]) -> Ensemble
     content = tabular.read_model(folder)
     arrays = load_file(folder / _ARRAYS)
     votes = tuple(Recalibration(*vote) for vote in content["votes"])
-    weighing = Weighing(arrays["weights"], arrays["intercepts"], votes, content["threshold"])
+    weighing = Weighing(arrays["weights"], arrays["intercepts"], votes)
     found = EnsembleText(
         tuple(content["labels"]),
         tuple(content["answered"]),

@@ -30,7 +30,6 @@ from models.core.text.heads import (
 )
 from models.core.text.rows import at_most, divide, learnable
 from models.core.trainer.config import TrainerConfig, config_from
-from models.core.training import best_f1_threshold
 
 
 class EnsembleParams(Frozen):
@@ -218,7 +217,7 @@ def _weigh(
     answered: tuple[int, ...],
     parts: _Parts,
 ) -> Weighing:
-    """Weights, votes and threshold, all on the held-out texts."""
+    """Weights and votes, both on the held-out texts."""
     texts, labels = parts.held.texts, parts.held.labels
     said = head_logits(
         heads,
@@ -233,8 +232,7 @@ def _weigh(
     weights, intercepts = np.stack([w for w, _ in rows]), np.array([b for _, b in rows])
     first = labels[:, answered[0]]
     votes = tuple(_vote(first, z[:, 0, h]) for h in range(len(heads)))
-    scores = expit(z[:, 0] @ weights[0] + intercepts[0])
-    return Weighing(weights, intercepts, votes, _threshold(first, scores))
+    return Weighing(weights, intercepts, votes)
 
 
 def _prior(heads: tuple[Head, ...], label: int) -> Vector:
@@ -250,10 +248,3 @@ def _vote(labels: Vector, logits: Vector) -> Recalibration:
     if found is None or not np.isfinite(found).all():
         return Recalibration(0.0, 1.0)
     return Recalibration(float(found.intercept), float(found.slope))
-
-
-def _threshold(labels: Vector, scores: Vector) -> float:
-    known = ~np.isnan(labels)
-    if not 0 < labels[known].sum() < known.sum():
-        return 0.5
-    return best_f1_threshold(labels[known], scores[known])

@@ -16,6 +16,8 @@ from models.contracts.learner import Matrix, Vector
 
 #: Log-odds beyond these say no more, and would only stretch the fit.
 LIMIT = 15.0
+#: From which probability on a side is taken; heads and ensemble are calibrated before they vote.
+CALLED = 0.5
 
 
 class Confidence(NamedTuple):
@@ -27,7 +29,7 @@ class Confidence(NamedTuple):
         model: Shape (n, H): the same of each head, for the first label.
         ensemble: Shape (n,): consensus, ``agreement * (1 - 2 * spread)``. Low values are for a
             person to decide.
-        agreement: Shape (n,): share of the heads on the ensemble's side of the threshold.
+        agreement: Shape (n,): share of the heads on the ensemble's side of ``CALLED``.
         spread: Shape (n,): standard deviation of the heads' probabilities, at most 0.5.
     """
 
@@ -76,17 +78,16 @@ def stack(opinions: Matrix, labels: Vector, prior: Vector, penalty: float) -> tu
     return found.x[:-1], float(found.x[-1])
 
 
-def confidence(scores: Matrix, votes: Matrix, first: int, threshold: float) -> Confidence:
+def confidence(scores: Matrix, votes: Matrix, first: int) -> Confidence:
     """How sure answers are.
 
     Args:
         scores: Shape (n, L), the ensemble's probabilities; NaN for labels it does not answer.
         votes: Shape (n, H), each head's probability of label ``first``.
         first: Number of the label the heads vote on.
-        threshold: From which on that label is called.
     """
-    called = scores[:, first] >= threshold
-    agreement = ((votes >= threshold) == called[:, None]).mean(axis=1)
+    called = scores[:, first] >= CALLED
+    agreement = ((votes >= CALLED) == called[:, None]).mean(axis=1)
     spread = votes.std(axis=1)
     return Confidence(
         prediction=np.maximum(scores, 1.0 - scores),
