@@ -102,8 +102,8 @@ class Temperature(Frozen):
             z = x / np.exp(log_temperature)
             return float(np.mean(np.logaddexp(0, z) - labels * z))
 
-        found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded",
-                                options={"xatol": 1e-8})  # fmt: skip
+        low, high = np.log(TEMPERATURES).tolist()
+        found = minimize_scalar(loss, bounds=(low, high), options={"xatol": 1e-8})
         return cls(temperature=float(np.exp(found.x)))
 
     def apply(self, scores: Vector) -> Vector:

@@ -207,8 +207,8 @@ def _result(gate: Gate, form: Form, original: Scorecard, tests: Sequence[_Test])
         for test, p in zip(tests, adjusted, strict=True)
     ]
     card = form.card
-    speedup = original.latency_p95_ms / card.latency_p95_ms
-    ratio = card.size_bytes / original.size_bytes
+    speedup = _ratio(original.latency_p95_ms, card.latency_p95_ms)
+    ratio = _ratio(card.size_bytes, original.size_bytes)
     against = [reason for test in tests if (reason := _against(gate, form.units, test))]
     for rule in gate.guardrails:
         if guardrails.on_measure(rule) and rule.metric in card.measures:
@@ -233,6 +233,11 @@ def _result(gate: Gate, form: Form, original: Scorecard, tests: Sequence[_Test])
         speedup=speedup,
         size_ratio=ratio,
     )
+
+
+def _ratio(part: float, whole: float) -> float:
+    """Infinite where a clock or a folder says zero."""
+    return part / whole if whole else float("inf")
 
 
 def _against(gate: Gate, units: Units, test: _Test) -> str | None:
