@@ -26,7 +26,8 @@ _LONGEST_WAIT = timedelta(hours=2)
 
 
 class _Losing(Protocol):
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module: ...
 
     def loss(self, batch: Any) -> Tensor: ...
 

@@ -27,7 +27,10 @@ from models.core.trainer.history import History, Speed, Teller
 class Task(Protocol):
     """What is trained."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Its weights are trained; the trainer moves it to the device."""
+        ...
 
     def batches(self, generator: torch.Generator) -> Iterable[Any]:
         """One epoch of training batches, made when asked for.
