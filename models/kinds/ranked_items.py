@@ -100,6 +100,7 @@ class RankedItems:
         An ensemble learns on what its members did not see, the validating rows: on those of one
         half of the users to judge the other half, both ways, then on all of them.
         """
+        from models.core import training
         from models.core.ranking import frames, questions, watch
 
         items = frames.catalogue(tables.more[product.data.tables[0]])
@@ -118,9 +119,12 @@ class RankedItems:
             judge = [predictor] * len(asked)
         seconds = time.perf_counter() - begun
         values = _by_judge(judge, asked, items, _counts(rows))
-        curve = watch.fit_hits(_known(predictor, asked), values[HIT])
+        known, hits = _known(predictor, asked), values[HIT]
+        curve = watch.fit_hits(known, hits)
+        likely = watch.hit_probability(curve, known)
+        at = training.best_f1_threshold(hits, likely) if 0 < hits.mean() < 1 else 0.5
         cv = {name: (float(column.mean()),) for name, column in values.items()}
-        return Fit(predictor, cv, 0.5, curve, seconds)
+        return Fit(predictor, cv, at, curve, seconds)
 
     def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
         """Users who like something new in the second half of their holdout rows.
