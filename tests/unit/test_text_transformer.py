@@ -83,6 +83,28 @@ def test_the_artifact_needs_nothing_but_itself_and_is_the_same_every_time(tmp_pa
     np.testing.assert_array_equal(loaded.predict(ROWS.texts[:5]), models[0].predict(ROWS.texts[:5]))
 
 
+def test_a_killed_fit_goes_on_and_ends_in_the_same_bytes(checkpoint, tmp_path):
+    params = {**QUICK, "model": "transformer", "backbone": str(checkpoint), "dropout": 0.3,
+              "max_epochs": 2, "checkpoint_steps": 2, "augment": ["deletion", "swap"]}  # fmt: skip
+    small, trial = (
+        TextRows(ROWS.texts[:80], ROWS.labels[:80], LABELS),
+        Trial(name="t", params=params),
+    )
+
+    def killed(name, step, value):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        dispatch.fit(trial, small, FitContext(folder=folder, curve=killed), ())
+    said = []
+    again = dispatch.fit(trial, small, FitContext(folder=folder, say=said.append), ())
+    whole = dispatch.fit(trial, small, FitContext(), ())
+    assert any("going on after step" in line for line in said)
+    np.testing.assert_array_equal(again.predict(ROWS.texts), whole.predict(ROWS.texts))
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
 def test_pooling_is_the_mean_over_a_texts_own_tokens(tmp_path, kind):
     encoder, encoding = backbone.load(str(tiny_checkpoint.save(tmp_path / kind, kind)), 16)

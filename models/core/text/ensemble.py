@@ -69,15 +69,15 @@ class EnsembleText:
         """Probability of every label, shape (n, L); NaN for labels no head answers."""
         return self._scores(self._opinions(texts))
 
-    def confidence(self, texts: Sequence[str]) -> Confidence:
-        """How sure the answers to n texts are; the heads vote on the first answered label."""
+    def predict_with_confidence(self, texts: Sequence[str]) -> tuple[Matrix, Confidence]:
+        """The answers to n texts and how sure they are; heads vote on the first answered label."""
         opinions = self._opinions(texts)
-        votes = np.stack(
-            [expit(c.intercept + c.slope * opinions[:, 0, h])
-             for h, c in enumerate(self.weighing.votes)], axis=1,
-        )  # fmt: skip
         scores = self._scores(opinions)
-        return stacking.confidence(scores, votes, self.answered[0])
+        votes = [
+            expit(vote.intercept + vote.slope * opinions[:, 0, number])
+            for number, vote in enumerate(self.weighing.votes)
+        ]
+        return scores, stacking.confidence(scores, np.stack(votes, axis=1), self.answered[0])
 
     def _scores(self, opinions: Matrix) -> Matrix:
         scores = np.full((len(opinions), len(self.labels)), np.nan)
