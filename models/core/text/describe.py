@@ -49,7 +49,7 @@ _MENTION = re.compile(r"(?<!\w)@\w+|<user>", re.IGNORECASE)
 _HASHTAG = re.compile(r"(?<!\w)#\w+")
 _RUN = re.compile(r"(.)\1+", re.DOTALL)
 #: Apostrophe, hyphen, full stop, comma and slash stand between letters in ordinary words as well.
-_MIXED = re.compile(r"(?<![\w@#])[^\W\d_]+[\d*$!@%&+#_|]+[^\W\d_]+")
+_MIXED = re.compile(r"(?<![@#])(?<![^\W\d_])[^\W\d_]+[\d*$!@%&+#_|]+[^\W\d_]+")
 
 
 def describe(texts: Sequence[str]) -> Matrix:
