@@ -179,7 +179,7 @@ def _keep(
             if profile:
                 candidate_file(aside, "profile", candidate_id).write_text(profile.model_dump_json())
         challenger = judged[evaluation.challenger].model
-        write_pages(product, home, evaluation, aside, (challenger, units, tables))
+        write_pages(product, home, evaluation, aside, (challenger, tables))
         settle(aside, home.evaluation(product, evaluation.evaluation_id))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from assets.stages.candidates import load_candidate
 from assets.stages.snapshots import read_snapshot
 from models.contracts.base import Frozen
-from models.contracts.product import LABEL, ModelProduct
+from models.contracts.product import JUDGED, LABEL, ModelProduct
 from models.contracts.results import Evaluation, GateDecision
 from models.kinds import Learned, kind_of
 from models.registry import load_learner
@@ -41,7 +41,7 @@ def write_pages(
     home: Home,
     evaluation: Evaluation,
     folder: Path,
-    judged: tuple[Model, pd.DataFrame, Tables],
+    judged: tuple[Model, Tables],
 ) -> None:
     """Measure what only the pages show, and write them beside ``watched.parquet``.
 
@@ -50,22 +50,24 @@ def write_pages(
         home: Where results are kept.
         evaluation: What was found.
         folder: The evaluation's folder, not yet in its place.
-        judged: The loaded challenger, the judged units and the snapshot's tables.
+        judged: The loaded challenger and the snapshot's tables.
     """
     import pandas as pd
 
     from stores.reports.evidently_report import write_evidently
 
-    challenger, units, tables = judged
+    challenger, tables = judged
     trial = next(trial for trial in product.trials if trial.name == challenger.candidate.trial)
     learned = kind_of(product.contract).learned(product, load_learner(product), trial, tables)
     (folder / EXTRAS).write_text(Extras(curve=learned).model_dump_json(indent=1), encoding="utf-8")
+    watched = pd.read_parquet(folder / WATCHED)
     write_evidently(
         folder / "evidently.html",
-        units,
+        tables.holdout[tables.holdout[JUDGED]],
         tables.train,
         columns=product.data.names,
-        scores=pd.read_parquet(folder / WATCHED)[evaluation.challenger].to_numpy(float),
+        labels=watched[LABEL].to_numpy(float),
+        scores=watched[evaluation.challenger].to_numpy(float),
         threshold=challenger.candidate.threshold,
     )
     write_report_page(product, home, evaluation, folder, None)

@@ -45,7 +45,7 @@ class EvidentlySummary:
 
     Attributes:
         path: The HTML file (4 to 6 MB: it carries its own script).
-        rows: Holdout rows in it (a sample when there were more than 10,000).
+        rows: Judged units in it (a sample when there were more than 10,000).
         reference_rows: Training rows in it.
         drift: Column -> distance to the training rows, in their standard deviations.
         drifted: Columns at or over ``DRIFT_THRESHOLD``, farthest first.
@@ -70,6 +70,7 @@ def write_evidently(
     train: pd.DataFrame,
     *,
     columns: Sequence[str],
+    labels: Vector,
     scores: Vector,
     threshold: float,
     max_rows: int = MAX_ROWS,
@@ -81,10 +82,11 @@ def write_evidently(
 
     Args:
         path: HTML file to write, in one step.
-        holdout: The judged rows, with ``label`` and the columns.
+        holdout: Holdout rows with the columns.
         train: Training rows, the reference of the drift.
         columns: Numeric model inputs.
-        scores: Shape (len(holdout),), probability of the positive class, in row order.
+        labels: Shape (n,) of 0 or 1, of the judged units (rows, texts, users).
+        scores: Shape (n,), probability of the positive class.
         threshold: Decision threshold.
         max_rows: Larger frames are sampled down to this, without replacement.
         seed: Of that sample.
@@ -92,27 +94,27 @@ def write_evidently(
     Raises:
         ReportError: Rows and scores do not match, a column is missing, or no column has values.
     """
-    _check(holdout, train, columns, scores)
-    shown = holdout[list(columns)].assign(
-        label=holdout[LABEL].to_numpy(dtype=np.int64),
-        score=scores,
-        decision=(scores >= threshold).astype(np.int64),
-    )
-    current, reference = sample_rows(shown, max_rows, seed), sample_rows(train, max_rows, seed)
+    _check(holdout, train, columns, labels, scores)
+    import pandas as pd
+
+    decision = (scores >= threshold).astype(np.int64)
+    units = {LABEL: labels.astype(np.int64), "score": scores, "decision": decision}
+    judged = sample_rows(pd.DataFrame(units), max_rows, seed)
+    current, reference = (sample_rows(rows, max_rows, seed) for rows in (holdout, train))
     usable = [
         name for name in columns if current[name].notna().any() and reference[name].notna().any()
     ]
     if not usable:
         raise ReportError("no column has a value in both holdout and training rows")
     with quiet_evidently():
-        quality, drift, page = _run(current, reference, usable, threshold)
+        quality, drift, page = _run(judged, current, reference, usable, threshold)
     write_atomic(path, page)
     far = sorted(
         (name for name in drift if drift[name] >= DRIFT_THRESHOLD), key=lambda n: -drift[n]
     )
     return EvidentlySummary(
         path=path,
-        rows=len(current),
+        rows=len(judged),
         reference_rows=len(reference),
         drift=drift,
         drifted=tuple(far),
@@ -123,7 +125,11 @@ def write_evidently(
 
 
 def _run(
-    current: pd.DataFrame, reference: pd.DataFrame, columns: list[str], threshold: float
+    judged: pd.DataFrame,
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+    columns: list[str],
+    threshold: float,
 ) -> tuple[dict[str, float], dict[str, float], str]:
     """Run both presets and lay their widgets into one page (script and style once, not twice)."""
     from evidently import BinaryClassification, DataDefinition, Dataset, Report
@@ -134,10 +140,10 @@ def _run(
     task = BinaryClassification(
         target="label", prediction_labels="decision", prediction_probas="score"
     )
-    judged = DataDefinition(numerical_columns=columns, classification=[task])
+    scored = DataDefinition(classification=[task])
     inputs = DataDefinition(numerical_columns=columns)
     quality = Report([ClassificationPreset(probas_threshold=threshold)]).run(
-        Dataset.from_pandas(current, data_definition=judged), None
+        Dataset.from_pandas(judged, data_definition=scored), None
     )
     preset = DataDriftPreset(columns=columns, method=DRIFT_METHOD, threshold=DRIFT_THRESHOLD)
     drift = Report([preset]).run(
@@ -147,7 +153,7 @@ def _run(
     # A run with a reference wants scores for the reference too, so these are two runs; only the
     # widgets of a run, which Evidently keeps private, can be laid into one page.
     sections = (
-        (f"Classification quality, {len(current):,} holdout rows", quality),
+        (f"Classification quality, {len(judged):,} judged units", quality),
         (f"Inputs: {len(current):,} holdout against {len(reference):,} training rows", drift),
     )
     widgets = [
@@ -181,21 +187,25 @@ def sample_rows(frame: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
 
 
 def _check(
-    holdout: pd.DataFrame, train: pd.DataFrame, columns: Sequence[str], scores: Vector
+    holdout: pd.DataFrame,
+    train: pd.DataFrame,
+    columns: Sequence[str],
+    labels: Vector,
+    scores: Vector,
 ) -> None:
-    if scores.shape != (len(holdout),):
-        raise ReportError(f"{len(holdout)} holdout rows but scores of shape {scores.shape}")
+    if scores.shape != labels.shape or not len(labels):
+        raise ReportError(f"labels of shape {labels.shape} but scores of shape {scores.shape}")
     if holdout.empty or train.empty:
         raise ReportError("the Evidently report wants holdout and training rows; one has none")
-    for side, frame, wanted in (("holdout", holdout, [LABEL, *columns]), ("train", train, columns)):
-        missing = [name for name in wanted if name not in frame]
+    for side, frame in (("holdout", holdout), ("train", train)):
+        missing = [name for name in columns if name not in frame]
         if missing:
             raise ReportError(f"{side} rows lack the columns {missing}")
 
 
 @contextmanager
 def quiet_evidently() -> Iterator[None]:
-    """Silence what Evidently 0.7.23 and the Litestar it imports warn of at import, no more."""
+    """Silence what Evidently 0.7.23 and the Litestar it imports warn of, no more."""
     with warnings.catch_warnings():
         for message in (
             r"numpy\.core is deprecated",
@@ -204,4 +214,6 @@ def quiet_evidently() -> Iterator[None]:
             r"Use of deprecated class 'DependencyKwarg'",
         ):
             warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
+        # a threshold that nothing reaches: Evidently shows precision 0
+        warnings.filterwarnings("ignore", message="Precision is ill-defined")
         yield

@@ -194,8 +194,8 @@ def test_evidently_report_shows_drift_and_quality(tmp_path):
     scores = np.clip(0.5 + judged["steady"].to_numpy() / 10 + 0.05, 0, 1)
     path = tmp_path / "evidently.html"
     found = write_evidently(
-        path, judged, train, columns=["moved", "steady", "empty"], scores=scores, threshold=0.5,
-        max_rows=500,
+        path, judged, train, columns=["moved", "steady", "empty"],
+        labels=judged["label"].to_numpy(float), scores=scores, threshold=0.5, max_rows=500,
     )  # fmt: skip
     assert (found.rows, found.reference_rows) == (300, 500)
     assert (found.drifted, found.drift_share, found.skipped) == (("moved",), 0.5, ("empty",))
@@ -224,6 +224,7 @@ def test_evidently_refuses_rows_it_cannot_show(tmp_path, columns, scores, messag
     path = tmp_path / "evidently.html"
     with pytest.raises(ReportError, match=message):
         write_evidently(
-            path, frame(30, 0), frame(40, 0), columns=columns, scores=scores, threshold=0.5
-        )
+            path, frame(30, 0), frame(40, 0), columns=columns, labels=np.zeros(30), scores=scores,
+            threshold=0.5,
+        )  # fmt: skip
     assert not path.exists()
