@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +33,11 @@ from models.kinds import Fit, Learned, Model, Tables, Watched, promised_binary, 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from models.contracts.learner import Catalogue, Matrix
+    from models.contracts.learner import Matrix
     from models.core.ranking.questions import Question
     from models.core.slices import Units
     from models.core.splits import Split
 
-#: Items asked for when judging: the most a metric reads.
-LONGEST = 20
 HISTORY, RELEVANT = "history", "relevant"
 SCORE, HIT = "watched_score", "hit_rate_at_10"
 _SHARED = ("schema", "keys", "future_leak", "late_correction", "freshness", "drift")
@@ -76,16 +74,30 @@ class RankedItems:
     ) -> tuple[CheckResult, ...]:
         """The checks of any table that make sense here, then those of interactions."""
         from models.core.checks import check_dataset, interactions
+        from models.core.checks.common import conclude
+        from models.core.ranking import frames, judging
 
         shared = check_dataset(
             data, frame, parts, previous, same_definition=same_definition, only=_SHARED
         )
-        own = [
+        listed = more[data.tables[0]]
+        own = (
             interactions.interactions(current=frame),
-            interactions.catalogue(current=frame, items=more[data.tables[0]]),
-        ]
-        judged = _judged_users(data, frame, parts, more, sound=all(check.passed for check in own))
-        return (*shared, *own, judged)
+            interactions.catalogue(current=frame, items=listed),
+        )
+        if not all(check.passed for check in own):
+            said = ["not judged: mend the interactions first"]
+            return (*shared, *own, conclude("judged_users", said, ""))
+        items, train, holdout = (
+            frames.catalogue(listed),
+            frame.iloc[parts.train],
+            frame.iloc[parts.holdout],
+        )
+        users = {
+            "validation": judging.users_asked(*frames.newest(train, data.folds.k), items),
+            "holdout": judging.users_asked(train, holdout, items),
+        }
+        return (*shared, *own, interactions.judged_users(users))
 
     def fit(
         self,
@@ -101,7 +113,7 @@ class RankedItems:
         half of the users to judge the other half, both ways, then on all of them.
         """
         from models.core import training
-        from models.core.ranking import frames, questions, watch
+        from models.core.ranking import frames, judging, questions, watch
 
         items = frames.catalogue(tables.more[product.data.tables[0]])
         older, newer = frames.newest(tables.train, product.data.folds.k)
@@ -109,17 +121,18 @@ class RankedItems:
         asked = questions.questions(later, rows)
         begun = time.perf_counter()
         if trial.after and not trial.form:
-            halves = [newer[_half(newer[USER]) == half] for half in (0, 1)]
+            halves = [newer[judging.half(newer[USER]) == part] for part in (0, 1)]
             models = [learner.fit(trial, frames.interactions(h, items), context) for h in halves]
-            judge = [models[1 - half] for half in _half([q.user for q in asked])]
+            judge = [models[1 - part] for part in judging.half(q.user for q in asked)]
             begun = time.perf_counter()
             predictor = learner.fit(trial, later, context)
         else:
             predictor = learner.fit(trial, rows, context)
             judge = [predictor] * len(asked)
         seconds = time.perf_counter() - begun
-        values = _by_judge(judge, asked, items, _counts(rows))
-        known, hits = _known(predictor, asked), values[HIT]
+        rankings = judging.answers(judge, asked)
+        values = judging.measure(rankings, asked, items, judging.counts(rows))
+        known, hits = judging.known(predictor, asked), values[HIT]
         curve = watch.fit_hits(known, hits)
         likely = watch.hit_probability(curve, known)
         at = training.best_f1_threshold(hits, likely) if 0 < hits.mean() < 1 else 0.5
@@ -151,13 +164,14 @@ class RankedItems:
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Vector]:
         """Every metric per user, and what the prediction log would hold."""
-        from models.core.ranking import frames, questions, watch
+        from models.core.ranking import frames, judging, questions, watch
 
         items = frames.catalogue(tables.more[product.data.tables[0]])
         asked = _questions(units)
-        queries = [questions.query(question, LONGEST) for question in asked]
+        queries = [questions.query(question, judging.LONGEST) for question in asked]
         rankings = model.predictor.recommend(queries)
-        values = _measure(rankings, asked, items, _counts(frames.interactions(tables.train, items)))
+        seen = judging.counts(frames.interactions(tables.train, items))
+        values = judging.measure(rankings, asked, items, seen)
         noted = [
             watch.watch(product, model.candidate.thresholds, model.predictor, query, ranking)
             for query, ranking in zip(queries, rankings, strict=True)
@@ -195,11 +209,11 @@ class RankedItems:
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Measure]:
         """Use of the catalogue, bias towards the popular, cold start, a lost history."""
-        from models.core.ranking import examine, frames
+        from models.core.ranking import examine, frames, judging
 
         items = frames.catalogue(tables.more[product.data.tables[0]])
-        counts = _counts(frames.interactions(tables.train, items))
-        return examine.examine(model.predictor, _questions(units), items, counts)
+        seen = judging.counts(frames.interactions(tables.train, items))
+        return examine.examine(model.predictor, _questions(units), items, seen)
 
     def golden(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, rows: int
@@ -257,67 +271,6 @@ class RankedItems:
         return None
 
 
-def _judged_users(
-    data: Data,
-    frame: pd.DataFrame,
-    parts: Split,
-    more: Mapping[str, pd.DataFrame],
-    *,
-    sound: bool,
-) -> CheckResult:
-    from models.core.checks.common import conclude
-    from models.core.checks.interactions import judged_users
-    from models.core.ranking import frames, questions
-
-    if not sound:
-        return conclude("judged_users", ["not judged: mend the interactions first"], "")
-    items = frames.catalogue(more[data.tables[0]])
-    train, holdout = (frame.iloc[rows] for rows in (parts.train, parts.holdout))
-    divided = {"validation": frames.newest(train, data.folds.k), "holdout": (train, holdout)}
-    return judged_users(
-        {
-            where: len(questions.questions(*(frames.interactions(f, items) for f in (new, old))))
-            for where, (old, new) in divided.items()
-        }
-    )
-
-
-def _by_judge(
-    judge: Sequence[Any], asked: Sequence[Question], items: Catalogue, counts: Vector
-) -> dict[str, Vector]:
-    """Each user's values under the model that judges this user."""
-    from models.core.ranking import questions
-
-    rankings: list[Any] = [None] * len(asked)
-    for model in {id(one): one for one in judge}.values():
-        mine = [number for number, one in enumerate(judge) if one is model]
-        answers = model.recommend([questions.query(asked[n], LONGEST) for n in mine])
-        for number, answer in zip(mine, answers, strict=True):
-            rankings[number] = answer
-    return _measure(rankings, asked, items, counts)
-
-
-def _measure(
-    rankings: Sequence[Any], asked: Sequence[Question], items: Catalogue, counts: Vector
-) -> dict[str, Vector]:
-    from models.core.metrics import PER_USER
-    from models.core.ranking import metrics, questions
-
-    ranked = questions.in_numbers(rankings, items.items, LONGEST)
-    return metrics.per_user(PER_USER, ranked, questions.relevant_items(asked, items.items), counts)
-
-
-def _known(predictor: Any, asked: Sequence[Question]) -> Vector:
-    from models.core.ranking import questions, watch
-
-    return np.array([watch.past(predictor, questions.query(q, 10)) for q in asked], float)
-
-
-def _counts(rows: Interactions) -> Vector:
-    """Interactions per item of the catalogue."""
-    return np.bincount(rows.items, minlength=len(rows.catalogue.items)).astype(float)
-
-
 def _questions(units: pd.DataFrame) -> list[Question]:
     from models.core.ranking.questions import Question
 
@@ -326,13 +279,6 @@ def _questions(units: pd.DataFrame) -> list[Question]:
         Question(user, tuple(json.loads(history)), tuple(json.loads(relevant)), number)
         for number, (user, history, relevant) in enumerate(zip(*columns, strict=True))
     ]
-
-
-def _half(users: Any) -> Any:
-    """0 or 1 for each user id, the same in every run."""
-    from zlib import crc32
-
-    return np.array([crc32(str(user).encode()) % 2 for user in users])
 
 
 def _logged(name: str) -> str:
