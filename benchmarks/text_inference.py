@@ -1,0 +1,202 @@
+"""One text model in every form: rows per second, and what INT8 costs in accuracy.
+
+    python -m benchmarks.text_inference [--rounds 5] [--threads 2]
+    ASSAY_MIRROR=<folder> python -m benchmarks.text_inference --accuracy [--epochs 2] [--rows 12000]
+
+Speed: the packaged backbone with a head of ten labels, and a student of half its layers, on random
+tokens of a fixed length. Every form is asked in turn, round after round, so that a machine that
+changes its speed hits all; a figure is the median over the rounds. ``int8`` is asked text by text,
+as it is served: asked together, its scales are those of the whole batch, and a text's answer
+depends on its neighbours (``int8 together`` shows what that would gain). Reference points of other
+people: INT8 of BERT-base on CPU 2 to 4 times eager PyTorch.
+
+Accuracy: fine-tuned on the train part of TweetEval offensive, judged on its test part; the interval
+is of the paired difference, from 2,000 bootstrap resamples of the test texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from models.contracts.learner import FitContext, TextRows
+from models.contracts.product import Trial
+from models.core import bootstrap, metrics
+from models.core.text import dispatch
+from models.core.text.encoding import Tokens
+
+SHAPES = tuple((batch, length) for length in (32, 128) for batch in (1, 8, 32))
+BASELINE = "eager fp32"
+METRICS = ("roc_auc", "average_precision", "accuracy", "macro_f1")
+RESAMPLES = 2000
+
+Ask = Callable[[Tokens, Tokens], Any]
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seconds", type=float, default=0.5, help="per form, shape and round")
+    parser.add_argument("--accuracy", action="store_true", help="fit and judge instead")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=12_000, help="texts to fit on")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    if options.accuracy:
+        print(accuracy(options.epochs, options.rows, options.threads))
+    else:
+        print(speed(options.rounds, options.seconds, options.threads))
+
+
+def speed(rounds: int, seconds: float, threads: int) -> str:
+    """A table of rows per second, and of ratios to the baseline."""
+    asks = forms(threads)
+    taken: dict[tuple[str, tuple[int, int]], list[float]] = {}
+    for number in range(rounds):
+        for shape in SHAPES:
+            for name, ask in asks.items():
+                taken.setdefault((name, shape), []).append(one(ask, shape, seconds))
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+    found = {key: median(values) for key, values in taken.items()}
+    return (
+        table("rows/s", asks, found)
+        + "\n\n"
+        + table(
+            f"times {BASELINE}",
+            asks,
+            {
+                (name, shape): value / found[BASELINE, shape]
+                for (name, shape), value in found.items()
+            },
+        )
+    )
+
+
+def one(ask: Ask, shape: tuple[int, int], seconds: float) -> float:
+    """Rows per second of one form on one shape, for a while."""
+    batch, length = shape
+    ids = np.random.default_rng(0).integers(1000, 20_000, (batch, length))
+    mask = np.ones_like(ids)
+    ask(ids, mask)
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        ask(ids, mask)
+        count += 1
+    return count * batch / (time.perf_counter() - began)
+
+
+def forms(threads: int) -> dict[str, Ask]:
+    """Everything that is compared, by name."""
+    import copy
+
+    import torch
+
+    from models.core.text import backbone, onnx_export
+    from models.core.text.network import Classifier, forward
+    from models.core.text.onnx_form import OnnxNetwork
+
+    encoder, _ = backbone.load("minilm", 128)
+    whole = Classifier(encoder, "mean", 0.1, 10).eval()
+    student = copy.deepcopy(whole)
+    backbone.keep_layers(student.encoder, 3)
+    asks: dict[str, Ask] = {}
+    for prefix, module in (("", whole), ("student ", student)):
+        graph = onnx_export.graph_of(module)
+        small = onnx_export.dynamic_int8(graph)
+        half = copy.deepcopy(module).to(torch.bfloat16)
+        asks |= {
+            f"{prefix}eager fp32": lambda i, m, module=module: forward(module, i, m),
+            f"{prefix}eager bf16": lambda i, m, half=half: forward(half, i, m),
+            f"{prefix}onnx fp32": OnnxNetwork(graph, 10, 32, threads).run,
+            f"{prefix}int8": alone(OnnxNetwork(small, 10, 1, threads)),
+            f"{prefix}int8 together": OnnxNetwork(small, 10, 32, threads).run,
+        }
+    return asks
+
+
+def alone(network: Any) -> Ask:
+    """Asks text by text, as a network whose batch is 1 is served."""
+    return lambda ids, mask: [network.run(ids[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
+
+
+def table(title: str, names: Mapping[str, Any], values: Mapping[Any, float]) -> str:
+    """One line per form, one column per shape."""
+    heading = f"{title:<22}" + "".join(f"{f'{b} x {s}':>10}" for b, s in SHAPES)
+    lines = [
+        f"{name:<22}" + "".join(f"{values[name, shape]:>10.2f}" for shape in SHAPES)
+        for name in names
+    ]
+    return "\n".join([heading, *lines])
+
+
+def accuracy(epochs: int, rows: int, threads: int) -> str:
+    """Metrics of the fitted model and of its forms, and the paired differences."""
+    train, test = offensive("train"), offensive("test")
+    params = {
+        "model": "transformer", "max_length": 64, "max_epochs": epochs, "patience": epochs,
+        "schedule": "cosine", "warmup": 0.1, "max_rows": rows,
+    }  # fmt: skip
+    told = FitContext(say=lambda line: print(line, file=sys.stderr))
+    fitted = dispatch.fit(Trial(name="minilm", params=params), train, told, ())
+    bases = {"minilm": fitted}
+    for precision in ("fp32", "int8", "int8_static"):
+        asked = {"model": "onnx", "precision": precision, "threads": threads}
+        trial = Trial(name=precision, params=asked, after=("minilm",), form=True)
+        bases[precision] = dispatch.fit(trial, train, told._replace(bases=bases), ())
+    small: Any = bases["int8"]
+    bases["int8 together"] = replace(small, network=replace(small.network, batch=32))
+    scores = {name: model.predict(test.texts)[:, 0] for name, model in bases.items()}
+    return compared(test.labels[:, 0], scores)
+
+
+def compared(labels: Any, scores: Mapping[str, Any]) -> str:
+    """One line per model: its metrics, then what it differs by from the first, with intervals."""
+    resamples = bootstrap.counts(len(labels), RESAMPLES)
+    drawn = {
+        name: bootstrap.replicate_all(METRICS, labels, found, resamples)
+        for name, found in scores.items()
+    }
+    first = next(iter(scores))
+    lines = [f"{len(labels)} test texts; differences to {first} with 95 % intervals"]
+    for name, found in scores.items():
+        for metric in METRICS:
+            value = metrics.compute(metric, labels, found, 0.5)
+            line = f"{name:<14}{metric:<20}{value:.4f}"
+            if name != first:
+                off = value - metrics.compute(metric, labels, scores[first], 0.5)
+                paired = drawn[name][metric] - drawn[first][metric]
+                low, high = bootstrap.percentile_interval(paired, 0.025)
+                line += f"  {off:+.4f} ({low:+.4f} to {high:+.4f})"
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def offensive(split: str) -> TextRows:
+    """One part of TweetEval offensive, from the mirror."""
+    import pandas as pd
+
+    if "ASSAY_MIRROR" not in os.environ:
+        raise SystemExit("set ASSAY_MIRROR to the folder of the data mirror")
+    frame = pd.read_parquet(Path(os.environ["ASSAY_MIRROR"]) / "tweeteval" / "tweeteval.parquet")
+    part = frame[(frame["task"] == "offensive") & (frame["split"] == split)]
+    labels = part["label"].to_numpy(np.float64)[:, None]
+    return TextRows(tuple(part["text"]), labels, ("offensive",))
+
+
+if __name__ == "__main__":
+    main()
