@@ -97,7 +97,7 @@ def adjacency(matrix: sp.csr_array, friends: NDArray[np.int64], social: float) -
         between = sp.coo_array((np.ones(len(one)), (one, other)), shape=(users, users)).tocsr()
         between = ((between + between.T) > 0).astype(np.float32) * np.float32(social)
     blocks: Any = [[between, matrix], [matrix.T, None]]
-    graph = sp.csr_array(sp.block_array(blocks, format="csr"), dtype=np.float32)
+    graph = sp.block_array(blocks, format="csr").astype(np.float32)
     degrees = np.asarray(graph.sum(axis=1), np.float64)
     scale = np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
     normal = sp.csr_array(sp.diags_array(scale) @ graph @ sp.diags_array(scale))
