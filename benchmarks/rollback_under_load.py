@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from models.registry import products
+from models.registry import get
 from stores.home import Home
 from tests.service.site import Built, Site, draw
 from tests.service.spooled import bodies
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=2, help="of each of the three kinds")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder), products()[0])
+        site = Site(Path(folder), get("risk/sync_conflict"))
         pair = site.make("v20260101_000000", seed=1), site.make("v20260108_000000", seed=2)
         try:
             seen, turns = roll(site, pair, given.rounds, given.clients)

@@ -12,8 +12,8 @@ from bentos.text_labels.explaining import SAMPLES, Explainer
 from models.contracts.api.texts import Explanation, Method, PredictResponse, request_model
 
 #: Texts per turn on the model's thread: a large request lets small ones in between, and stops at
-#: the next turn when its client is gone.
-TURN = 32
+#: the next turn when its client is gone. More at once gain a network nothing on a CPU.
+TURN = 8
 
 
 @bentoml.service(**serving.OPTIONS)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from models.contracts.api import GoldenSet
-from models.contracts.learner import Catalogue, Interactions, Query, TextRows
+from models.contracts.learner import Catalogue, FitContext, Interactions, Query, TextRows
 from models.contracts.product import ModelProduct
+from models.registry import load_learner
 from tests.service.site import TENANTS
 
 RUDE = ("you", "are", "a", "stupid", "idiot", "and", "everybody", "hates", "you", "go", "away")
@@ -29,6 +30,13 @@ def texts(product: ModelProduct, seed: int, count: int = 240) -> TextRows:
     labels[:, 1:][rng.random((count, labels.shape[1] - 1)) < 0.2] = np.nan
     labels[:, -1] = np.nan
     return TextRows(written, labels, product.data.labels)
+
+
+def fitted(product: ModelProduct, name: str, rows: Any) -> Any:
+    """A trial of the product by its name, after the trials it is made from."""
+    (trial,) = (trial for trial in product.trials if trial.name == name)
+    bases = {base: fitted(product, base, rows) for base in trial.after}
+    return load_learner(product).fit(trial, rows, FitContext(bases=bases))
 
 
 def text_golden(product: ModelProduct, predictor: Any, asked: Sequence[str]) -> GoldenSet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import types
@@ -115,6 +116,27 @@ def test_gpus_are_counted_by_the_driver_and_without_one_there_are_none(
     assert runtime.gpu_count() == 4
     driver.present = False
     assert runtime.gpu_count() == 0
+
+
+@pytest.mark.parametrize(("told", "most", "threads"), [("", 1, "1"), ("3", 1, "3")])
+def test_a_model_computes_on_as_many_threads_as_it_may(
+    monkeypatch: pytest.MonkeyPatch, told: str, most: int, threads: str
+):
+    limits: list[int] = []
+    monkeypatch.setattr("threadpoolctl.threadpool_limits", limits.append)
+    for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+        monkeypatch.setenv(name, "64")
+    monkeypatch.setenv(runtime.THREADS, told)
+    runtime.bound_threads(most)
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["RAYON_NUM_THREADS"] == threads
+    assert limits == [int(threads)]
+
+
+@pytest.mark.parametrize("told", ["0", "many", "-1", "1.5"])
+def test_threads_that_are_no_number_are_named(monkeypatch: pytest.MonkeyPatch, told: str):
+    monkeypatch.setenv(runtime.THREADS, told)
+    with pytest.raises(runtime.StartError, match=f"ASSAY_THREADS is '{told}'; give"):
+        runtime.bound_threads(4)
 
 
 def test_build_and_service_agree_where_the_artifact_lies():
