@@ -18,6 +18,7 @@ from models.contracts.product import Gate
 from models.contracts.results import FormResult, Scorecard, TestResult
 from models.core import bootstrap, guardrails, metrics, power, significance
 from models.core import slices as slicing
+from models.core.gate_rules import APPROXIMATE
 from models.core.slices import Units
 
 
@@ -193,7 +194,8 @@ def _test(  # noqa: PLR0917  what is judged where, on which resamples, by which 
     new, old = (metrics.error(name, units.value(name, champion=c)) for c in (False, True))
     result = non_inferiority(name, new, old, drawn.errors(name), gate.form_margin, alpha=gate.alpha)
     se, few = cast("float", result.detail["se"]), units.scarcest < slicing.MIN_CLASS_ROWS
-    needed = power.rows_needed(len(units), se, gate.form_margin, gate.alpha, gate.power)
+    level = APPROXIMATE * gate.alpha
+    needed = power.rows_needed(len(units), se, gate.form_margin, level, gate.power)
     noted: dict[str, JsonValue] = {"metric": name, "slice": slice_name, "rows": len(units)}
     noted |= {"value": units.value(name), "p_unadjusted": result.p_value}
     changes = {"detail": result.detail | noted, "p_value": 1.0 if few else result.p_value}
@@ -247,7 +249,7 @@ def _against(gate: Gate, units: Units, test: _Test) -> str | None:
     for floor in test.floors:
         if slicing.misses(test.metric, value, floor):
             return f"{where} is {value:.4f} and misses its floor {floor:g}"
-    if result.p_value < gate.alpha:
+    if result.p_value < APPROXIMATE * gate.alpha:
         return None
     change = (
         f"its error in {where} changes by {result.effect:+.1%} ({result.low:+.1%} to "
