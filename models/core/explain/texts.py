@@ -19,8 +19,8 @@ from models.core.text.differentiable import Differentiable, differentiable
 
 #: Parts of a text; a longer one is explained by phrases, so that the samples suffice.
 MOST_PARTS = 40
-#: Answers asked of the model: under 300 ms for 30 words at 2 ms an answer.
-SAMPLES = 128
+#: Answers asked of the model: 300 ms for 30 words at 3 ms an answer.
+SAMPLES = 96
 
 
 def explain_text(

@@ -23,6 +23,8 @@ from models.core.text.strange import strange
 
 #: Texts a search attacks, and how often it may ask the model about one.
 SEARCHED, BUDGET = 30, 40
+#: Training texts that strange ones are measured against.
+REFERENCE = 500
 #: Radius of the attacks on token embeddings, in standard deviations of their values.
 EPSILON = 0.25
 #: Probabilities of exactly 0 or 1 keep finite log-odds.
@@ -206,7 +208,7 @@ def _strangers(
     generator = np.random.default_rng(seed)
     texts = [chosen.texts[i] for i in generator.permutation(len(chosen.texts))]
     half = 0 if train else len(texts) // 2
-    order = generator.permutation(len(train))[: shift.ROWS]
+    order = generator.permutation(len(train))[:REFERENCE]
     known, inside = [train[i] for i in order] or texts[:half], texts[half:]
     if min(len(known), len(inside)) < 2:
         return {}
