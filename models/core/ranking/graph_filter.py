@@ -72,7 +72,8 @@ class GraphFilter:
     def score(self, _: Numbers, histories: Sequence[Numbers]) -> Scores:
         """The history through both filters; see ``Scorer``."""
         had = history_matrix(histories, len(self.degrees))
-        step = ((had @ self._turned) @ self.normal).toarray()
+        near = (had @ self._turned).toarray()  # of users; dense, as half of them are near
+        step = (self._turned @ near.T).T
         root = np.sqrt(self.degrees)
         ideal = ((had / root) @ self.vectors) @ self.vectors.T * root
         return np.asarray(step + np.float32(self.weight) * ideal, np.float32)
