@@ -101,7 +101,8 @@ def _renamed(table: pa.Table, copy: int) -> pa.Table:
 def _dbt(home: Path, limit: float) -> Measured:
     target = home / "dbt"
     line = [str(Path(sys.executable).with_name("dbt")), "run", "--quiet", "--no-use-colors",
-            "--exclude", "traffic", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
+            "--select", "+features_risk_merges", "--project-dir", str(PROJECT),
+            "--profiles-dir", str(PROJECT),
             "--target-path", str(target), "--log-path", str(target / "logs")]  # fmt: skip
     return _measure(line, limit, {"ASSAY_HOME": str(home)})
 

@@ -14,7 +14,7 @@ from assets.sources import merges
 from stores.landing import Landing
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
-FEATURES = "features/risk/merges.parquet"
+FEATURES, MODEL = "features/risk/merges.parquet", "features_risk_merges"
 
 
 class DbtFailedError(AssertionError):
@@ -22,10 +22,10 @@ class DbtFailedError(AssertionError):
 
 
 def dbt(home: Path, *arguments: str) -> str:
-    """Build or run the forward chain in the warehouse of ``home``; what dbt printed."""
+    """Build or run the way to ``FEATURES`` in the warehouse of ``home``; what dbt printed."""
     (home / FEATURES).parent.mkdir(parents=True, exist_ok=True)
     target = home / "dbt"
-    line = [str(Path(sys.executable).with_name("dbt")), *arguments, "--exclude", "traffic",
+    line = [str(Path(sys.executable).with_name("dbt")), *arguments, "--select", f"+{MODEL}",
             "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
             "--target-path", str(target), "--log-path", str(target / "logs"),
             "--no-use-colors"]  # fmt: skip
