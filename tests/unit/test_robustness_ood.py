@@ -40,6 +40,20 @@ def test_a_feature_that_never_varies_has_no_say():
     np.testing.assert_allclose(ood.mahalanobis(fitted, np.array([[2.0, 99.0]])), [4.0])
 
 
+def test_a_shrunk_covariance_sees_beyond_its_rows():
+    from sklearn.covariance import LedoitWolf
+
+    features = np.random.default_rng(0).standard_normal((8, 20))
+    fitted = ood.gaussians(features, np.zeros(8), shrunk=True)
+    expected = LedoitWolf().fit(features)
+    np.testing.assert_allclose(fitted.precision, expected.precision_, rtol=1e-8, atol=1e-8)
+    beyond = np.linalg.svd(features - features.mean(axis=0))[2][-1:] * 50  # in no row's direction
+    asked = features.mean(axis=0) + beyond
+    assert ood.mahalanobis(fitted, asked) > 10 * ood.mahalanobis(fitted, features).max()
+    flat = ood.gaussians(features, np.zeros(8))
+    assert ood.mahalanobis(flat, asked) < 1e-6
+
+
 def test_nearest_neighbours_by_hand():
     training = np.array([[3.0, 0.0], [0.0, 0.5], [-2.0, 0.0]])  # directions 0, 90 and 180 degrees
     asked = np.array([[7.0, 0.0], [1.0, 1.0], [0.0, 0.0]])

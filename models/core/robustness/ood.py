@@ -80,7 +80,7 @@ class Gaussians(NamedTuple):
     precision: Matrix
 
 
-def gaussians(features: Matrix, classes: Vector) -> Gaussians:
+def gaussians(features: Matrix, classes: Vector, *, shrunk: bool = False) -> Gaussians:
     """Fit class means and the tied covariance of training features.
 
     Source: Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples.
@@ -88,12 +88,22 @@ def gaussians(features: Matrix, classes: Vector) -> Gaussians:
     Args:
         features: Shape (n, d).
         classes: Shape (n,), the class of each row.
+        shrunk: Shrink the covariance towards a sphere (Ledoit and Wolf 2004). Needed where n is not
+            many times d: else directions in which few training rows vary have no say, and those
+            are where strange inputs lie.
     """
     names, which = np.unique(classes, return_inverse=True)
     means = np.stack([features[which == i].mean(axis=0) for i in range(len(names))])
     centred = features - means[which]
+    covariance = centred.T @ centred / len(features)
+    if shrunk:
+        from sklearn.covariance import ledoit_wolf_shrinkage
+
+        share = ledoit_wolf_shrinkage(centred, assume_centered=True)
+        sphere = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        covariance = (1 - share) * covariance + share * sphere
     # pinv: features that never vary, or vary together, have no say
-    return Gaussians(means, np.linalg.pinv(centred.T @ centred / len(features), hermitian=True))
+    return Gaussians(means, np.linalg.pinv(covariance, hermitian=True))
 
 
 def mahalanobis(fitted: Gaussians, features: Matrix) -> Vector:

@@ -26,7 +26,7 @@ SEARCHED, BUDGET = 30, 40
 #: Training texts that strange ones are measured against.
 REFERENCE = 500
 #: Radius of the attacks on token embeddings, in standard deviations of their values.
-EPSILON = 0.25
+EPSILON = 0.05
 #: Probabilities of exactly 0 or 1 keep finite log-odds.
 _TINY = 1e-9
 
@@ -222,7 +222,7 @@ def _strangers(
     if features is not None:
         cuts = (len(known), len(known) + len(inside))
         reference, *parts = np.split(features, cuts)
-        fitted = ood.gaussians(reference, np.zeros(len(reference)))
+        fitted = ood.gaussians(reference, np.zeros(len(reference)), shrunk=True)
         pairs["nearest"] = [ood.nearest(reference, part) for part in parts]
         pairs["mahalanobis"] = [ood.mahalanobis(fitted, part) for part in parts]
     title = "ROC-AUC of telling scrambled, foreign and code texts by {}"
