@@ -30,7 +30,7 @@ from assets.stages.pages import write_pages
 from assets.stages.snapshots import load_model, read_snapshot, read_tables
 from models.contracts.monitoring import ReferenceProfile
 from models.contracts.product import LABEL, TENANT, ModelProduct
-from models.contracts.results import Candidate, CandidateSet, Evaluation, Scorecard
+from models.contracts.results import Candidate, CandidateSet, Evaluation, Measure, Scorecard
 from models.kinds import kind_of
 from stores.files import settle, unnamed_folder
 from stores.home import Home
@@ -47,6 +47,7 @@ GOLDEN_ROWS = 32
 LATENCY_CALLS = 400
 #: A slow model is asked less often: its latency must not cost minutes.
 LATENCY_SECONDS = 10.0
+COST = "cost.cpu_seconds_per_1000"
 SCORES, WATCHED = "scores.parquet", "watched.parquet"
 TIME, INPUT = "time", "input:"
 
@@ -112,6 +113,8 @@ def judge(holdout: Holdout, home: Home, candidate_id: str) -> Judged:
     model = load_model(product, home, candidate_id)
     answers = kind.answer(product, model, units, tables)
     folder = home.candidate(product, candidate_id)
+    latency = _latency(holdout, model)
+    measures = kind.examine(product, model, units, tables)
     card = scorecard(
         candidate_id,
         model.candidate.trial,
@@ -119,13 +122,21 @@ def judge(holdout: Holdout, home: Home, candidate_id: str) -> Judged:
         units[TENANT].to_numpy(str),
         {c: units[c].to_numpy(bool) for c in slice_columns(units)},
         names=kind.metrics,
-        latency_ms=_latency(holdout, model),
+        latency_ms=latency,
         size_bytes=sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
         importance=dict(model.predictor.importance()),
-        measures=kind.examine(product, model, units, tables),
+        measures=measures | {COST: cost(latency[0])},
         alpha=product.gate.alpha,
     )
     return Judged(model, answers, card)
+
+
+def cost(milliseconds: float) -> Measure:
+    """CPU time of a thousand answers, which a price per hour makes money of."""
+    title = "CPU seconds per 1,000 answers"
+    return Measure(
+        title=title, value=milliseconds, low=milliseconds, high=milliseconds, higher_is_better=False
+    )
 
 
 def _latency(holdout: Holdout, model: "Model") -> tuple[float, float]:

@@ -15,11 +15,13 @@ from models.contracts.base import Frozen
 #: ``event_id`` unique row key · ``tenant`` owner of the row · ``event_time`` when the prediction is
 #: asked for · ``known_time`` when the label became known · ``label`` 0 or 1 · ``judged`` whether
 #: the row may be used to judge a model (rows that are not judged may still teach).
-#: Boolean columns named ``slice_*`` are slices of the evaluation.
+#: Boolean columns named ``slice_*`` are slices of the evaluation; those named
+#: ``slice_identity_*`` mark groups of people, to whom a model must be fair.
 #: A table may also carry ``part``: ``train`` or ``holdout`` where somebody else's split is kept,
 #: null where the product's own division by time applies.
 EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME = "event_id", "tenant", "event_time", "known_time"
 LABEL, JUDGED, SLICE_PREFIX, PART = "label", "judged", "slice_", "part"
+IDENTITY_PREFIX = f"{SLICE_PREFIX}identity_"
 FRAME_COLUMNS = (EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME, LABEL, JUDGED)
 
 #: What a table carries beside these, by contract. ``text_labels``: the text, and a ``label_<name>``

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts.learner import Vector
+from models.contracts.product import IDENTITY_PREFIX
 from models.contracts.results import Estimate, TestResult
 from models.core import bootstrap, metrics, significance
 from models.core.counted import Counts
@@ -26,7 +27,7 @@ Answers = TypeVar("Answers")
 
 OVERALL, TENANT = "overall", "tenant"
 #: Slices of this prefix name a group of people; ``masks`` derives two more of each.
-IDENTITY = "slice_identity_"
+IDENTITY = IDENTITY_PREFIX
 BPSN, BNSP = "bpsn_identity_", "bnsp_identity_"
 #: A slice with fewer rows of either class is reported, not tested: its metrics are mostly noise.
 MIN_CLASS_ROWS = 30

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from models.contracts.api import GoldenSet
 from models.contracts.learner import FitContext, Learner, Matrix, Saved, Vector
-from models.contracts.product import TENANT, Contract, Data, Gate, ModelProduct, Trial
+from models.contracts.product import (
+    IDENTITY_PREFIX,
+    TENANT,
+    Contract,
+    Data,
+    Gate,
+    ModelProduct,
+    Trial,
+)
 from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
 
 if TYPE_CHECKING:
@@ -230,6 +238,11 @@ def as_watched(product: ModelProduct) -> ModelProduct:
     floor = 1.0 if metric == "brier" else 0.0
     gate = Gate(metric=metric, floor=floor, alpha=product.gate.alpha, power=product.gate.power)
     return product.model_copy(update={"gate": gate})
+
+
+def identities(units: pd.DataFrame) -> list[str]:
+    """Columns that mark groups of people."""
+    return [str(name) for name in units.columns if str(name).startswith(IDENTITY_PREFIX)]
 
 
 def spread(units: pd.DataFrame, candidate: Candidate, count: int) -> NDArray[np.intp]:

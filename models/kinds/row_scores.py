@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from models.contracts.product import (
 from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
 from models.core import frames
 from models.core.checks import CHECKS, check_dataset
-from models.kinds import Fit, Learned, Model, Tables, Watched, spread
+from models.kinds import Fit, Learned, Model, Tables, Watched, identities, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,9 +134,32 @@ class RowScores:
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Measure]:
-        """Nothing yet."""
-        del product, model, units, tables
-        return {}
+        """Disturbed, strange and shifted inputs; fairness where slices name groups of people."""
+        from models.core import fairness
+        from models.core.linear import LogisticPredictor
+        from models.core.robustness.logistic import worst_scores
+        from models.core.robustness.rows import examine_rows
+
+        candidate, names = model.candidate, model.candidate.columns
+        columns = [column for column in product.data.columns if column.name in names]
+        inputs, labels = frames.matrix(units, names), frames.labels(units)
+        linear = model.predictor if isinstance(model.predictor, LogisticPredictor) else None
+        found = examine_rows(
+            model.predictor.predict,
+            inputs,
+            labels,
+            columns,
+            product.gate.metric,
+            threshold=candidate.threshold,
+            seed=candidate.seed,
+            train=frames.matrix(tables.train, names),
+            worst=partial(worst_scores, linear) if linear else None,
+        )
+        groups = fairness.groups_of({str(c): units[c].to_numpy(bool) for c in identities(units)})
+        if groups:
+            scores, at = model.predictor.predict(inputs), candidate.threshold
+            found |= fairness.examine(labels, scores, at, groups, seed=candidate.seed)
+        return found
 
     def golden(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, rows: int
