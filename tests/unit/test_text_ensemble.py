@@ -167,7 +167,7 @@ def test_it_is_kept_whole_and_its_forms_answer_alike(checkpoint, tmp_path):
     baseline = linear.fit(Trial(name="l", params={"model": "tfidf_linear", "held": 0.3}), ROWS)
     ensemble, _ = fitted(checkpoint, {"knows": tuned, "words": baseline})
     assert [head.name for head in ensemble.heads][-1] == "words"
-    trial = Trial(name="f", params={"model": "onnx"}, after=("e",), form=True)
+    trial = Trial(name="f", params={"model": "onnx", "threads": 1}, after=("e",), form=True)
     form = learner.fit(trial, ROWS, FitContext(bases={"e": ensemble}))
     asked = texts(30, seed=4)[0]
     np.testing.assert_allclose(form.predict(asked), ensemble.predict(asked), atol=1e-5)

@@ -17,6 +17,7 @@ from models.contracts.product import Trial
 from models.core import calibration
 from models.core.calibration import Recalibration
 from models.core.text import pretrained, stacking
+from models.core.text.dense_fit import fit_dense
 from models.core.text.encoding import Floats
 from models.core.text.ensemble import KIND, EnsembleText, Weighing, logits_of, opinions
 from models.core.text.heads import (
@@ -24,7 +25,6 @@ from models.core.text.heads import (
     Head,
     HeadSpec,
     embeddings_of,
-    fit_dense,
     head_logits,
     numbers_of,
 )

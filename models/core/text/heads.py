@@ -1,13 +1,12 @@
 """The heads of an ensemble: small networks over a frozen encoder's embeddings, or whole models.
 
-Belongs here: what a head is, embedding texts, fitting a small one. Does not belong here: weighing
-them (``stacking``), which heads a product has (its ``learner.py``).
+Belongs here: what a head is, embedding texts. Does not belong here: fitting a small one
+(``dense_fit``), weighing them (``stacking``), which heads a product has (its ``learner.py``).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts.base import Frozen
-from models.contracts.learner import FitContext, Matrix
+from models.contracts.learner import Matrix
 from models.core.text.encoding import Encoding, Floats
 from models.core.text.predictor import Network
-from models.core.trainer.config import TrainerConfig
 
 
 class HeadSpec(Frozen):
@@ -105,63 +103,6 @@ def embeddings_of(name: str, hub: bool, max_length: int) -> Embeddings:
     encoder, encoding = backbone.load(name, max_length, hub)
     network = TorchNetwork(Embedder(encoder, "mean").eval(), encoder.config.hidden_size)
     return Embeddings(encoding, network)
-
-
-def fit_dense(
-    part: tuple[Floats, Matrix],
-    held: tuple[Floats, Matrix],
-    hidden: int,
-    config: TrainerConfig,
-    context: FitContext,
-) -> Dense:
-    """Fit a small network on embeddings.
-
-    Args:
-        part: Embeddings (n, d) and labels (n, t) to fit on, NaN where nobody said.
-        held: The same of the texts that stop it.
-        hidden: Width of its hidden layer.
-        config: The trainer's.
-        context: As the trainer takes it.
-    """
-    import torch
-    from torch import nn
-
-    from models.core.trainer import losses
-    from models.core.trainer.loop import train
-
-    x, y = torch.from_numpy(part[0]), torch.from_numpy(part[1].astype(np.float32))
-    held_x, held_y = torch.from_numpy(held[0]), torch.from_numpy(held[1].astype(np.float32))
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        module = nn.Sequential(
-            nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Dropout(0.2), nn.Linear(hidden, y.shape[1])
-        )
-
-    class _Task:
-        """Rows of embeddings, in random order."""
-
-        def __init__(self) -> None:
-            self.module: nn.Module = module
-
-        def batch_count(self) -> int:
-            return math.ceil(len(x) / config.batch_size)
-
-        def batches(self, generator: torch.Generator) -> Iterator[Any]:
-            order = torch.randperm(len(x), generator=generator)
-            for start in range(0, len(x), config.batch_size):
-                rows = order[start : start + config.batch_size]
-                yield x[rows], y[rows]
-
-        def loss(self, batch: Any) -> torch.Tensor:
-            return losses.masked_bce(self.module(batch[0]), batch[1])
-
-        def validate(self) -> float:
-            device = next(module.parameters()).device
-            return -float(losses.masked_bce(module(held_x.to(device)), held_y.to(device)))
-
-    train(_Task(), config, context)
-    weights = [value.detach().cpu().numpy() for value in module.parameters()]
-    return Dense(weights[0].T.copy(), weights[1], weights[2].T.copy(), weights[3])
 
 
 def numbers_of(
