@@ -255,3 +255,12 @@ def test_every_guardrail_s_slice_can_be_there():
     for name in groups:
         column = name.replace("bpsn_", "slice_").replace("bnsp_", "slice_")
         assert f" as {column}," in sql, name
+
+
+def test_every_guarded_measure_is_examined_though_a_label_was_never_learned(tables, model):
+    found = KIND.examine(SMALL, model, KIND.units(SMALL, tables), tables)
+    guarded = {g.metric for g in PRODUCT.gate.guardrails if "." in g.metric}
+    assert guarded <= set(found)
+    assert "fairness.bpsn_auc.women" in found
+    # exclamation marks are no letters: no typing error can hide them
+    assert found["attack.typo"].value == found["attack.none"].value > 0.7
