@@ -110,8 +110,7 @@ def _recall(lists: Lists) -> Vector:
 
 
 def _precision(lists: Lists) -> Vector:
-    precision: Vector = lists.hits.sum(axis=1) / lists.ranked.shape[1]
-    return precision
+    return np.asarray(lists.hits.sum(axis=1) / lists.ranked.shape[1])
 
 
 def _hit_rate(lists: Lists) -> Vector:

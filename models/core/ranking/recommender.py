@@ -7,9 +7,9 @@ Belongs here: everything an algorithm should not care about. Does not belong her
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -205,7 +205,7 @@ class CatalogueRecommender:
             k=query.k,
             since=self._numbers(query.history),
             banned=self._numbers(query.exclude),
-            only=None if query.only is None else self._numbers(query.only),
+            only=None if query.only is None else self._filter(query.only),
             seen=query.seen,
             algorithm=self._algorithm(query.algorithm),
         )
@@ -220,6 +220,11 @@ class CatalogueRecommender:
     def _numbers(self, ids: Iterable[str]) -> Numbers:
         known = self.item_numbers
         return np.array([known[i] for i in ids if i in known], np.int64)
+
+    @cached_property
+    def _filter(self) -> Callable[[frozenset[str]], Numbers]:
+        """``_numbers``, remembered: a filter such as a category is long and comes again."""
+        return lru_cache(maxsize=64)(self._numbers)
 
     def _by_answerer(self, asked: Sequence[Asked]) -> Iterator[tuple[str, list[int]]]:
         groups: dict[str, list[int]] = {}

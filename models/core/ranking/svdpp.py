@@ -207,7 +207,8 @@ class Svdpp:
     @classmethod
     def of(cls, parts: Mapping[str, Scores]) -> Svdpp:
         """From its arrays by name."""
-        return cls(*(parts[name] for name in _ARRAYS))
+        mean, bu, bi, p, q, y = (parts[name] for name in _ARRAYS)
+        return cls(mean, bu, bi, p, q, y)
 
     def score(self, users: Numbers, histories: Sequence[Numbers]) -> Scores:
         """Predicted ratings, not cut to the scale; a user nobody knows is their history."""
