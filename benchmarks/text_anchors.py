@@ -37,7 +37,7 @@ from models.moderation.text_toxicity.product import PRODUCT
 from models.registry import load_learner
 
 #: Where read: TweetEval's README; the paper and paperswithcode page of HateXplain; Detoxify's
-#: README (all six labels, 160,000 comments to learn from, another test part).
+#: README (all six labels, the whole training set, another test part).
 PUBLISHED: Mapping[str, Mapping[str, str]] = {
     "offensive": {
         "SVM": "macro-F1 0.523", "FastText": "macro-F1 0.734", "LSTM": "macro-F1 0.717",
