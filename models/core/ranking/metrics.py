@@ -110,7 +110,7 @@ def _recall(lists: Lists) -> Vector:
 
 
 def _precision(lists: Lists) -> Vector:
-    return np.asarray(lists.hits.sum(axis=1) / lists.ranked.shape[1])
+    return np.asarray(lists.hits.mean(axis=1), np.float64)
 
 
 def _hit_rate(lists: Lists) -> Vector:
