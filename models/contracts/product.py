@@ -24,10 +24,11 @@ LABEL, JUDGED, SLICE_PREFIX, PART = "label", "judged", "slice_", "part"
 IDENTITY_PREFIX = f"{SLICE_PREFIX}identity_"
 FRAME_COLUMNS = (EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME, LABEL, JUDGED)
 
-#: What a table carries beside these, by contract. ``text_labels``: the text, and a ``label_<name>``
+#: What a table carries beside these, by contract. ``text_labels``: the text, what it replies to
+#: (``context``, null where nothing), and a ``label_<name>``
 #: per name of ``Data.labels``, 0, 1 or null where nobody said; ``label`` is the one yes or no that
 #: a moderator decides. ``ranked_items``: who, what, and how strongly (a rating, a count).
-TEXT, LABEL_PREFIX = "text", "label_"
+TEXT, CONTEXT, LABEL_PREFIX = "text", "context", "label_"
 USER, ITEM, STRENGTH = "user", "item", "strength"
 
 Contract = Literal["row_scores", "text_labels", "ranked_items"]

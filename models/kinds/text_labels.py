@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from models.contracts.api import GoldenSet
 from models.contracts.learner import FitContext, Learner, TextRows, Vector
 from models.contracts.product import (
+    CONTEXT,
     EVENT_TIME,
     JUDGED,
     LABEL,
@@ -161,12 +162,13 @@ class TextLabels:
 
     def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
         """Describe and label one text."""
+        from models.core.text import frames
         from models.core.text.describe import describe
 
         del product
-        text = str(units[TEXT].iloc[number])
-        describe([text])
-        model.predictor.predict([text])
+        one = units.iloc[number : number + 1]
+        describe([str(one[TEXT].iloc[0])])
+        model.predictor.predict(frames.texts(one))
 
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
@@ -194,12 +196,14 @@ class TextLabels:
     ) -> GoldenSet:
         """Texts of tenants the model knows, spread over the holdout."""
         from models.contracts.api.texts import MAX_TEXT
+        from models.core.text import frames
 
-        short = units[units[TEXT].str.len() <= MAX_TEXT].reset_index(drop=True)
+        length = units[TEXT].str.len()
+        short = units[(length > 0) & (length <= MAX_TEXT)].reset_index(drop=True)
         chosen = short.iloc[spread(short, model.candidate, rows)]
-        asked = chosen[[TENANT, TEXT]].to_dict("records")
+        asked = [_request(row) for row in chosen.to_dict("records")]
         names = product.data.labels
-        scores = _predict(model.predictor, tuple(chosen[TEXT]), names)
+        scores = _predict(model.predictor, frames.texts(chosen), names)
         return GoldenSet(
             rows=tuple(asked), expected=tuple(_expected(line, names) for line in scores)
         )
@@ -282,6 +286,12 @@ def _fairness(model: Model, units: pd.DataFrame, names: tuple[str, ...]) -> dict
         {group: mask[rows] for group, mask in groups.items()},
         seed=model.candidate.seed,
     )
+
+
+def _request(row: Mapping[Any, Any]) -> dict[str, JsonValue]:
+    asked: dict[str, JsonValue] = {TENANT: row[TENANT], TEXT: row[TEXT]}
+    context = row.get(CONTEXT)
+    return {**asked, CONTEXT: context} if isinstance(context, str) and context else asked
 
 
 def _expected(line: Vector, names: tuple[str, ...]) -> dict[str, JsonValue]:

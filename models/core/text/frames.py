@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.contracts.api.texts import join_context
 from models.contracts.learner import Matrix, TextRows
-from models.contracts.product import LABEL_PREFIX, TEXT
+from models.contracts.product import CONTEXT, LABEL_PREFIX, TEXT
 from models.core.frames import matrix
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 
 
 def texts(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The texts, in the frame's order."""
-    return tuple(frame[TEXT].astype(str))
+    """The texts with what they reply to, where it is known, in the frame's order."""
+    said = frame[TEXT].astype(str)
+    if CONTEXT not in frame.columns:
+        return tuple(said)
+    context = frame[CONTEXT].where(frame[CONTEXT].notna(), None)
+    return tuple(map(join_context, said, context))
 
 
 def label_matrix(frame: pd.DataFrame, names: Sequence[str]) -> Matrix:
