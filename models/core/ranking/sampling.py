@@ -60,15 +60,15 @@ class Pairs:
 
     def negatives(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Uniform items that the users never had, shape (len(users), count)."""
-        drawn = torch.randint(self.size, (len(users), count), generator=generator)
-        owners = users[:, None].expand_as(drawn)
+        drawn = torch.randint(self.size, (len(users) * count,), generator=generator)
+        owners = users.repeat_interleave(count)
+        wrong = torch.nonzero(self.had(owners, drawn))[:, 0]
         for _ in range(_TRIES):
-            wrong = self.had(owners, drawn)
-            number = int(wrong.sum())
-            if not number:
+            if not len(wrong):
                 break
-            drawn[wrong] = torch.randint(self.size, (number,), generator=generator)
-        return drawn
+            drawn[wrong] = torch.randint(self.size, wrong.shape, generator=generator)
+            wrong = wrong[self.had(owners[wrong], drawn[wrong])]
+        return drawn.view(-1, count)
 
     def shuffled(
         self, negatives: int, batch: int, generator: torch.Generator

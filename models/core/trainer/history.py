@@ -79,6 +79,14 @@ class Speed:
         return f"at most {seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
 
 
+def progress(
+    where: str, loss: float, best: tuple[float, int] | None, rows: float, left: str
+) -> str:
+    """One line of progress; ``best`` is the value and the epoch, ``rows`` are per second."""
+    found = f"best validation {best[0]:.4f} (epoch {best[1]}), " if best else ""
+    return f"{where}: loss {loss:.4f}, {found}{rows:.0f} rows/s, {left}"
+
+
 class TensorBoardCurves:
     """A ``FitContext.curve`` that writes TensorBoard's files; view with ``tensorboard --logdir``.
 

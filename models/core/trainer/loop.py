@@ -21,7 +21,7 @@ from models.core.trainer.checkpoint import Checkpoint
 from models.core.trainer.config import TrainerConfig
 from models.core.trainer.distributed import World
 from models.core.trainer.files import Files
-from models.core.trainer.history import History, Speed, Teller
+from models.core.trainer.history import History, Speed, Teller, progress
 
 
 class Task(Protocol):
@@ -106,6 +106,7 @@ class _Training:
         self.device = devices.device_of(config, world.local_rank)
         self.half = devices.half(config, self.device)
         self.module = task.module.to(self.device)
+        self.weights = list(self.module.parameters())
         self.group = config.accumulate * world.size
         self.steps = math.ceil(task.batch_count() / self.group)
         self.adam = schedules.optimizer(self.module, config)
@@ -163,9 +164,8 @@ class _Training:
         place = f"in step {self.number + 1} (epoch {self.at.epoch + 1})"
         (total,) = self.world.total(self._gradients(batches))
         _finite(total, f"the loss is {total} {place}")
-        weights = [weight for weight in self.module.parameters() if weight.grad is not None]
-        norm = float(nn.utils.clip_grad_norm_(weights, self.config.clip_norm or math.inf))
-        _finite(norm, f"the norm of the gradient is {norm} {place}")
+        if self.config.clip_norm is not None:
+            self._clip(self.config.clip_norm, place)
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
         if isinstance(self.schedule, LambdaLR):
@@ -174,6 +174,16 @@ class _Training:
         self.at.loss_sum += total
         self.speed.steps += 1
         self.teller.now_and_then(self._line)
+
+    def _clip(self, largest: float, place: str) -> None:
+        learning = [weight for weight in self.weights if weight.grad is not None]
+        length = nn.utils.get_total_norm(
+            [weight.grad for weight in learning if weight.grad is not None]
+        )
+        norm = float(length)
+        _finite(norm, f"the norm of the gradient is {norm} {place}")
+        if norm > largest:  # the usual step is shorter, and a pass over all gradients is not free
+            nn.utils.clip_grads_with_norm_(learning, largest, length)
 
     def _gradients(self, batches: list[Any]) -> float:
         """Leave the gradient of the mean loss over ``batches``, of all processes, in the weights.
@@ -232,15 +242,12 @@ class _Training:
     def _line(self) -> str:
         at, config = self.at, self.config
         seen = min(at.step * self.group, self.task.batch_count())
-        loss = at.loss_sum / seen if seen else at.train_loss[-1]
-        found = f"best validation {at.best_value:.4f} (epoch {at.best_epoch}), "
         left = config.max_epochs * self.steps - self.number
-        return (
-            f"epoch {at.epoch + bool(at.step)}/{config.max_epochs}, step {at.step}/{self.steps}: "
-            f"loss {loss:.4f}, {found if at.best_epoch else ''}"
-            f"{self.speed.rate() * self.group * config.batch_size:.0f} rows/s, "
-            f"{self.speed.remaining(left)}"
-        )
+        rows = self.speed.rate() * self.group * config.batch_size
+        loss = at.loss_sum / seen if seen else at.train_loss[-1]
+        best = (at.best_value, at.best_epoch) if at.best_epoch else None
+        where = f"epoch {at.epoch + bool(at.step)}/{config.max_epochs}, step {at.step}/{self.steps}"
+        return progress(where, loss, best, rows, self.speed.remaining(left))
 
     def resume(self) -> None:
         """Go on where a checkpoint in the folder was written, if it is of this training."""
