@@ -86,7 +86,9 @@ def evaluate(
     holdout = Holdout(product, tables, kind_of(product.contract).units(product, tables))
     judged = {}
     for candidate_id in ids:
-        judged[candidate_id] = one = judge(holdout, home, candidate_id)
+        # an examination asks a model thousands of times: those that may serve next are examined
+        closely = candidate_id in (challenger, champion)
+        judged[candidate_id] = one = judge(holdout, home, candidate_id, closely=closely)
         found = one.card.metrics["overall"][product.gate.metric]
         say(f"{one.card.trial}: {product.gate.metric} {found.value:.4f} "
             f"[{found.low:.4f}, {found.high:.4f}], {one.card.latency_p95_ms:.1f} ms")  # fmt: skip
@@ -104,8 +106,8 @@ def evaluate(
     return evaluation
 
 
-def judge(holdout: Holdout, home: Home, candidate_id: str) -> Judged:
-    """Load one verified model and measure it."""
+def judge(holdout: Holdout, home: Home, candidate_id: str, *, closely: bool) -> Judged:
+    """Load one verified model and measure it; ``closely`` with its kind's examinations."""
     from models.core.evaluation import scorecard
 
     product, tables, units = holdout
@@ -114,7 +116,7 @@ def judge(holdout: Holdout, home: Home, candidate_id: str) -> Judged:
     answers = kind.answer(product, model, units, tables)
     folder = home.candidate(product, candidate_id)
     latency = _latency(holdout, model)
-    measures = kind.examine(product, model, units, tables)
+    measures = kind.examine(product, model, units, tables) if closely else {}
     card = scorecard(
         candidate_id,
         model.candidate.trial,

@@ -228,10 +228,8 @@ class TextLabels:
         return Watched(inputs, np.asarray(answers[first])[known], labels[known], times)
 
     def watched_metric(self, product: ModelProduct) -> str:
-        """The gate's own where one label can give it, else ROC-AUC."""
-        from models.core.metrics import BINARY
-
-        return product.gate.metric if product.gate.metric in BINARY else "roc_auc"
+        """The gate's own, of the first label."""
+        return product.gate.metric
 
     def promised(
         self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
