@@ -22,7 +22,8 @@ COLUMNS = (
 
 MEMBERS = ("itemknn", "ials", "ease", "svdpp", "content", "sasrec")
 
-#: Chosen on the validating ratings of MovieLens and of the generator. Small, because the data are: 12,000 to 100,000 ratings.
+#: Tried on the validating ratings of MovieLens and of the generator, never on a holdout. Small,
+#: because the data are: 12,000 to 100,000 ratings.
 IALS = {"model": "ials", "factors": 32, "penalty": 0.01}
 SVDPP = {"model": "svdpp", "factors": 32, "negatives": 4, "max_epochs": 20}
 NEUMF = {"model": "neumf", "factors": 16, "max_epochs": 20, "learning_rate": 0.002}
