@@ -1,8 +1,9 @@
 """What a person sees of an evaluation. Here: the typed inputs of the plots, the page, the tables.
 
 The figures themselves are measured elsewhere (``models.core``): nothing in this package decides or
-measures a metric of its own, and nothing knows Dagster. ``plots`` draws, ``page`` writes the HTML
-report, ``tables`` makes rows and Markdown, ``evidently_report`` runs Evidently.
+measures a metric of its own, and nothing knows Dagster. ``plots`` (and ``*_plot``) draw, ``page``
+writes the HTML report, ``tables``, ``compared`` and ``examinations`` make rows and Markdown,
+``evidently_report`` runs Evidently.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from models.contracts.learner import Vector
 from models.contracts.results import Candidate, GateDecision, Scorecard, Snapshot
 
 if TYPE_CHECKING:
-    from models.core.evaluation import Perturbation
     from models.core.metrics import ClassRow, Confusion
+    from stores.reports.compared import LabelRow, Pair, Ranks
 
 #: Who a model is in this comparison; it fixes the colour and the line of its curves.
 Role = Literal["challenger", "champion", "candidate"]
@@ -87,17 +88,22 @@ class LearningCurve:
 
 
 @dataclass(frozen=True)
-class LossCurve:
-    """Loss of a boosted or iterated model after each round, for training and validation rows."""
+class TrainingCurve:
+    """What one fit showed epoch by epoch.
+
+    Attributes:
+        name: Trial, with its part where it has several; folds of one fit share a name.
+        loss: Mean training loss of each epoch.
+        validation: Validation metric after each epoch, higher is better.
+    """
 
     name: str
-    loss: str
-    train: Sequence[float]
+    loss: Sequence[float]
     validation: Sequence[float]
 
     def __post_init__(self) -> None:
-        if not self.train or len(self.train) != len(self.validation):
-            raise ReportError(f"{self.name}: a loss curve wants one value per round, for both sets")
+        if not self.loss or not self.validation:
+            raise ReportError(f"{self.name}: a training curve wants at least one epoch")
 
 
 @dataclass(frozen=True)
@@ -108,18 +114,21 @@ class ReportData:
         title: The product in words.
         evaluation_id: Names the evaluation, so that the page can be traced.
         metric: Primary metric of the gate.
-        positive: What the positive class means, e.g. ``conflict``.
+        positive: What the watched probability is of, e.g. ``conflict``.
         level: Level of every interval (0.90 when the gate's alpha is 0.05).
         challenger: ``candidate_id`` of the best candidate.
         champion: ``candidate_id`` of the serving champion; None when there is none.
         scorecards: Every model judged, champion included.
         candidates: Manifests of the models judged (the champion's may be missing).
-        curves: Scores of the models; empty leaves the curve plots out.
+        curves: Scores of models that decide about each unit; empty leaves these plots out.
+        probabilities: Watched probabilities of the models, for the calibration.
         confusion: The challenger's counts at its threshold.
         classes: The challenger's classification report.
         learning: Learning curves of the trials that have one.
-        losses: Losses by round of the trials that have them.
-        robustness: The challenger's primary metric on disturbed inputs, undisturbed first.
+        training: Loss and validation by epoch, of the trials that have them.
+        labels: Challenger and champion label by label, where there are several.
+        pairs: Any two models on the holdout.
+        ranks: Average ranks over data sets, where there are enough of them.
         decision: The gate's, or None while it has not decided.
     """
 
@@ -134,11 +143,14 @@ class ReportData:
     scorecards: Sequence[Scorecard]
     candidates: Sequence[Candidate]
     curves: Sequence[Curves] = ()
+    probabilities: Sequence[Curves] = ()
     confusion: Confusion | None = None
     classes: Sequence[ClassRow] = ()
     learning: Sequence[LearningCurve] = ()
-    losses: Sequence[LossCurve] = ()
-    robustness: Sequence[Perturbation] = ()
+    training: Sequence[TrainingCurve] = ()
+    labels: Sequence[LabelRow] = ()
+    pairs: Sequence[Pair] = ()
+    ranks: Ranks | None = None
     decision: GateDecision | None = None
 
     def scorecard(self, candidate_id: str) -> Scorecard:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from models.contracts.learner import Vector
-from stores.reports import Curves, LearningCurve, LossCurve, ReportError, words
+from stores.reports import Curves, LearningCurve, ReportError, words
 from stores.reports.canvas import (
     DPI,
     INK,
@@ -41,7 +41,6 @@ __all__ = [
     "effect",
     "importance",
     "learning_curves",
-    "losses",
     "precision_recall",
     "roc",
     "slices",
@@ -178,22 +177,6 @@ def learning_curves(curves: Sequence[LearningCurve], dpi: int = DPI) -> bytes:
         )  # fmt: skip
     dress(axes, "Learning curve", "Training rows", words.metric(curves[0].metric))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    legend(drawn)
-    return png(drawn, dpi)
-
-
-def losses(curves: Sequence[LossCurve], dpi: int = DPI) -> bytes:
-    """Loss after each round, training dotted and validation solid, its minimum marked."""
-    drawn = figure(6.0)
-    axes = drawn.subplots()
-    for index, item in enumerate(_some(curves)):
-        tint, name = OTHERS[index % len(OTHERS)], plain(item.name)
-        rounds = np.arange(1, len(item.train) + 1)
-        best = int(np.argmin(item.validation))
-        axes.plot(rounds, item.train, color=tint, ls=":", lw=1.8, label=f"{name}, training")
-        axes.plot(rounds, item.validation, color=tint, lw=2.2, label=f"{name}, validation")
-        axes.plot(rounds[best], item.validation[best], marker="D", ms=9, color=tint)
-    dress(axes, "Loss by round", "Round", words.metric(curves[0].loss))
     legend(drawn)
     return png(drawn, dpi)
 

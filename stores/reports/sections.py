@@ -9,24 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from models.contracts.results import Candidate
-from stores.reports import Curves, ReportData, forest, plots, tables, words
-from stores.reports.parts import Plot, Section, Table, narrow, transpose
+from stores.reports import (
+    Curves,
+    ReportData,
+    forest,
+    plots,
+    sections_compared,
+    tables,
+    training_plot,
+    words,
+)
+from stores.reports.parts import Plot, Section, Table, narrow
 from stores.reports.tables import Row
 
 RAILS = "Guardrails: what must not get worse; a small p says that it did"
+FORMS = "Other forms of the challenger; what serves when it is released"
+MARGIN = "What the forms lose; a small p says that the error grew by less than the margin"
 
 
 def build(it: ReportData, dpi: int) -> list[Section]:
     """Every section there is something to show for, in reading order."""
     parts = [
         _decision(it, dpi),
-        _models(it),
+        sections_compared.models(it, dpi),
         _ranking(it, dpi),
         _calibration(it, dpi),
         _threshold(it, dpi),
         _slices(it, dpi),
+        sections_compared.examined(it),
         _learned(it, dpi),
-        _robustness(it),
         _data(it),
         _reproduce(it),
     ]
@@ -50,18 +61,9 @@ def _decision(it: ReportData, dpi: int) -> Section:
     plot = Plot(forest.effect(it.decision, dpi), alt, reading)
     judged = Table("Statistical tests behind the decision", tables.tests_table(it.decision))
     rails = Table(RAILS, tables.guardrails_table(it.decision))
-    return Section("decision", "Decision", (plot,), (judged, rails))
-
-
-def _models(it: ReportData) -> Section:
-    rows = tables.candidates_table(
-        it.scorecards, it.candidates, it.challenger, it.champion, it.metric
-    )
-    caption = (
-        f"Every model on the same holdout rows; {it.level:.0%} intervals in brackets. CV: mean ± "
-        "standard deviation over the folds of the training rows."
-    )
-    return Section("models", "Models compared", (), (Table(caption, transpose(rows, "Model")),))
+    forms = Table(f"{FORMS}: {words.serves(it.decision)}", tables.forms_table(it.decision))
+    within = Table(MARGIN, tables.forms_tests_table(it.decision))
+    return Section("decision", "Decision", (plot,), (judged, rails, forms, within))
 
 
 def _ranking(it: ReportData, dpi: int) -> Section:
@@ -86,13 +88,14 @@ def _ranking(it: ReportData, dpi: int) -> Section:
 
 
 def _calibration(it: ReportData, dpi: int) -> Section:
-    curves = _main_curves(it.curves)
+    curves = _main_curves(it.probabilities)
     if not curves:
         return Section("calibration", "Calibration")
     names = " and ".join(f"{curve.name} ({curve.role})" for curve in curves)
     reading = (
-        "Each mark holds about a tenth of the rows: on the diagonal, of the rows given 30 % about "
-        "30 % turn out positive; below it scores are too high. Bars: 95 % Wilson intervals."
+        f"Probability of {it.positive}. Each mark holds about a tenth of what was judged: on the "
+        "diagonal, of those given 30\u00a0% about 30\u00a0% turn out so; below it scores are too "
+        "high. Bars: 95\u00a0% Wilson intervals."
     )
     plot = Plot(plots.calibration(curves, dpi=dpi), f"Reliability diagram of {names}.", reading)
     return Section("calibration", "Calibration", (plot,))
@@ -153,17 +156,17 @@ def _learned(it: ReportData, dpi: int) -> Section:
         )
         alt = f"Learning curves of {', '.join(curve.name for curve in it.learning)}."
         shown.append(Plot(plots.learning_curves(it.learning, dpi), alt, reading))
-    if it.losses:
-        reading = "The diamond marks the best round; training beyond it fits noise."
-        alt = f"Loss by round of {', '.join(curve.name for curve in it.losses)}."
-        shown.append(Plot(plots.losses(it.losses, dpi), alt, reading))
+    if it.training:
+        names = ", ".join(dict.fromkeys(curve.name for curve in it.training))
+        reading = (
+            "Dashed: training loss, left. Solid: validation, right, and the epoch whose weights "
+            "were kept. Validation that falls while the loss still falls is overfitting."
+        )
+        plot = Plot(
+            training_plot.training(it.training, dpi), f"Training curves of {names}.", reading
+        )
+        shown.append(plot)
     return Section("learned", "What the model learned", shown)
-
-
-def _robustness(it: ReportData) -> Section:
-    caption = "The challenger on disturbed inputs: a small change of the data must not break it"
-    rows = tables.robustness_table(it.robustness, it.metric)
-    return Section("robustness", "Robustness", (), (Table(caption, rows),))
 
 
 def _data(it: ReportData) -> Section:
@@ -177,7 +180,7 @@ def _data(it: ReportData) -> Section:
         "Rows left out in the gap": snapshot.gap_rows,
         "Holdout rows": snapshot.holdout_rows,
         "Holdout rows that judge": snapshot.judged_rows,
-        "Positives among them": snapshot.positives,
+        "Positives among all rows": snapshot.positives,
         "Inputs": len(snapshot.columns),
         "Tenants": ", ".join(snapshot.tenants),
         "Source": snapshot.source,
@@ -232,4 +235,4 @@ def headline(it: ReportData) -> Iterator[tuple[str, str]]:
         yield f"{name}, champion", words.interval(theirs)
     if it.decision is not None and it.decision.effect is not None:
         yield "Error removed", words.percent_interval(it.decision.effect)
-    yield "Rows that judge", f"{it.snapshot.judged_rows:,}"
+    yield "Judged", f"{it.scorecard(it.challenger).rows['overall']:,}"

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from models.contracts.results import Candidate, GateDecision, Scorecard
+from models.contracts.results import Candidate, Estimate, GateDecision, Scorecard
 from stores.reports import Role, markdown, words
 
 if TYPE_CHECKING:
-    from models.core.evaluation import Perturbation
     from models.core.metrics import ClassRow
 
 Row = dict[str, str | float | int]
@@ -51,7 +50,9 @@ def candidates_table(
     champion: str | None,
     metric: str,
 ) -> list[Row]:
-    """One row per model: metrics with intervals, latency, size, cross-validation, threshold.
+    """One row per model: metrics with intervals, latency, size, validation, what it was made from.
+
+    A column that no model has a value in is left out.
 
     Args:
         cards: Every model judged.
@@ -61,6 +62,7 @@ def candidates_table(
         metric: Primary metric: first column, and the one whose folds are averaged (± 1 SD).
     """
     manifests = {candidate.candidate_id: candidate for candidate in candidates}
+    derived = any(manifest.after for manifest in manifests.values())
     names, columns = model_names(cards), _metrics(cards, metric)
     rows = []
     for card in cards:
@@ -70,6 +72,8 @@ def candidates_table(
             "Model": names[card.candidate_id],
             "Role": role(card.candidate_id, challenger, champion),
         }
+        if derived:
+            row["Made from"] = _origin(manifest)
         row |= {words.metric(name): words.interval(overall.get(name)) for name in columns}
         row |= {
             f"CV {words.metric(metric)}": _folds(manifest.cv.get(metric) if manifest else None),
@@ -81,20 +85,21 @@ def candidates_table(
             "Candidate": card.candidate_id,
         }
         rows.append(row)
-    return rows
+    return _known_columns(rows)
 
 
 def slices_table(challenger: Scorecard, champion: Scorecard | None, metric: str) -> list[Row]:
-    """One row per slice: rows, positives, the metric of both models and their difference."""
+    """One row per slice: judged rows, positives, both models' metric and its difference."""
     rows: list[Row] = []
     for name in _slices(challenger):
         ours = challenger.metrics[name].get(metric)
         row: Row = {
             "Slice": words.slice_name(name),
-            "Rows": challenger.rows.get(name, 0),
-            "Positives": challenger.positives.get(name, 0),
-            "Challenger": words.interval(ours),
+            "Judged": challenger.rows.get(name, 0),
         }
+        if any(challenger.positives.values()):  # users have no label
+            row["Positives"] = challenger.positives.get(name, 0)
+        row["Challenger"] = words.interval(ours)
         if champion is not None:
             theirs = champion.metrics.get(name, {}).get(metric)
             gap = ours.value - theirs.value if ours and theirs else None
@@ -107,7 +112,7 @@ def metrics_table(card: Scorecard, metric: str) -> list[Row]:
     """One row per slice of one model, every metric with its interval."""
     columns, rows = _metrics([card], metric), []
     for name in _slices(card):
-        row: Row = {"Slice": words.slice_name(name), "Rows": card.rows.get(name, 0)}
+        row: Row = {"Slice": words.slice_name(name), "Judged": card.rows.get(name, 0)}
         found = card.metrics[name]
         row |= {words.metric(key): words.interval(found.get(key)) for key in columns}
         rows.append(row)
@@ -162,15 +167,37 @@ def classes_table(classes: Iterable[ClassRow]) -> list[Row]:
     ]
 
 
-def robustness_table(found: Iterable[Perturbation], metric: str) -> list[Row]:
-    """One row per disturbance of the inputs: the metric, and how much its error grew."""
+def forms_table(decision: GateDecision) -> list[Row]:
+    """One row per other form of the challenger: may it serve in its place, and what it gains."""
     return [
         {
-            "Inputs": words.disturbance(item.name, item.column),
-            words.metric(metric): words.number(item.value),
-            "Error added": words.percent(item.error_increase),
+            "Form": form.trial,
+            "May serve": "yes" if form.passed else "no",
+            "Serves": "yes" if form.candidate == decision.serves else "no",
+            "Speed-up": f"{form.speedup:.2f} x",
+            "Size ratio": words.number(form.size_ratio, 2),
+            "Reason": form.reason,
+            "Candidate": form.candidate,
         }
-        for item in found
+        for form in decision.forms
+    ]
+
+
+def forms_tests_table(decision: GateDecision) -> list[Row]:
+    """One row per test of a form: how much its error grew, and whether that is within bounds."""
+    return [
+        {
+            "Form": form.trial,
+            "Metric": words.metric(str(test.detail.get("metric", decision.metric))),
+            "Slice": words.slice_name(str(test.detail.get("slice", words.MISSING))),
+            "Error increase": words.percent_interval(
+                Estimate(value=test.effect, low=test.low, high=test.high)
+            ),
+            "p (Holm)": words.p_value(test.p_value),
+            "Units": str(test.detail.get("rows", words.MISSING)),
+        }
+        for form in decision.forms
+        for test in form.tests
     ]
 
 
@@ -186,14 +213,33 @@ def decision_markdown(decision: GateDecision) -> str:
         ("Rows needed", words.MISSING if needed is None else f"{needed:,}"),
         ("Challenger", decision.challenger),
         ("Champion", decision.champion or "none yet"),
+        ("Serves when released", words.serves(decision)),
     ]
     parts = [
         f"**{markdown.escape(words.outcome(decision))}**: {markdown.escape(decision.reason)}",
         markdown.listing(facts),
         markdown.table(tests_table(decision)),
         markdown.table(guardrails_table(decision)),
+        markdown.table(forms_table(decision)),
+        markdown.table(forms_tests_table(decision)),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _origin(manifest: Candidate | None) -> str:
+    """The trials a model was made from; one of them in another form is said to be that."""
+    if manifest is None:
+        return words.MISSING
+    names = ", ".join(manifest.after) or "the rows"
+    return f"{names}, in another form" if manifest.form else names
+
+
+def _known_columns(rows: list[Row]) -> list[Row]:
+    """Without the columns in which every row lacks a value."""
+    kept = [
+        name for name in (rows[0] if rows else ()) if any(r[name] != words.MISSING for r in rows)
+    ]
+    return [{name: row[name] for name in kept} for row in rows]
 
 
 def _metrics(cards: Sequence[Scorecard], first: str) -> list[str]:

@@ -16,13 +16,8 @@ OUTCOMES: dict[Outcome, str] = {
 TESTS = {
     "delong": "DeLong",
     "mcnemar_exact": "Exact McNemar",
+    "non_inferiority": "Non-inferiority",
     "paired_bootstrap": "Paired bootstrap",
-}
-
-DISTURBANCES = {
-    "none": "Undisturbed",
-    "noise": "Noise on every value",
-    "outliers": "Outliers among the values",
 }
 
 NOT_DECIDED = "Not yet decided: the gate has not judged this evaluation."
@@ -30,9 +25,19 @@ MISSING = "n/a"
 
 
 def metric(name: str) -> str:
-    """A metric's name for a person; one that is not known is shown without its underscores."""
-    title = METRICS[name].title if name in METRICS else name.replace("_", " ")
-    return title[:1].upper() + title[1:]
+    """A metric's name for a person; one that is not known is shown without its underscores.
+
+    A measure (``attack.typo``) is shown by its key: that is what a guardrail names it by.
+    """
+    if "." in name:
+        return name
+    return sentence(METRICS[name].title if name in METRICS else name.replace("_", " "))
+
+
+def sentence(text: str) -> str:
+    """With a capital at its start, unless the first word has one elsewhere (``nDCG``)."""
+    first = text.partition(" ")[0]
+    return text if first[1:] != first[1:].lower() else text[:1].upper() + text[1:]
 
 
 def direction(name: str) -> str:
@@ -55,13 +60,6 @@ def slice_name(name: str) -> str:
 def test(name: str) -> str:
     """A statistical test's name for a person."""
     return TESTS.get(name) or name.replace("_", " ")
-
-
-def disturbance(name: str, column: str | None) -> str:
-    """What was done to the inputs; ``column`` when it was done to one of them."""
-    if column is not None:
-        return f"{column} {name}"
-    return DISTURBANCES.get(name) or name.replace("_", " ")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -108,6 +106,14 @@ def outcome(value: GateDecision) -> str:
     if value.outcome == "keep":
         return "Keep the champion" if value.champion else "No first champion"
     return OUTCOMES[value.outcome]
+
+
+def serves(value: GateDecision) -> str:
+    """What is released when the outcome is to promote: the challenger, or a form of it by name."""
+    for form in value.forms:
+        if form.candidate == value.serves:
+            return f"{form.trial} ({form.candidate})"
+    return value.serves or value.challenger
 
 
 def decision(value: GateDecision | None) -> str:

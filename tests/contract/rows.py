@@ -1,8 +1,8 @@
-"""Rows of any product, drawn from its column specs. Knows no product by name, asserts nothing.
+"""Feature tables of any product, drawn from its spec. Knows no product by name, asserts nothing.
 
-Belongs here: seeded inputs within every column's bounds, labels that depend on them, the same rows
-as a feature table, and trials at a lower price. The labels' law is made up, so a figure measured on
-these rows says that the code works, never how good a product is.
+Belongs here: seeded tables as dbt would deliver them, and trials at a lower price. What only one
+contract's tables hold is in ``worlds``. The labels' law is made up, so a figure measured on these
+rows says that the code works, never how good a product is.
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
-from models.contracts.learner import Matrix, TrainingRows, Vector
+from models.contracts.learner import Matrix, Vector
 from models.contracts.product import SLICE_PREFIX, Column, ModelProduct, Trial
+from tests.contract.worlds import WORLDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from models.kinds import Tables
+
 TENANTS = ("acme", "globex", "initech")
 #: Parameters that say how large a model is, whatever the model, and what is enough here.
-SIZES = {"rounds": 25, "trees": 25, "epochs": 2, "folds": 3}
-_NULLS, _UNJUDGED, _POSITIVE = 0.1, 0.15, 0.35
-_LAW_COLUMNS, _NOISE = 3, 0.35
+SIZES = {
+    "rounds": 25, "trees": 25, "epochs": 2, "max_epochs": 1, "folds": 3, "factors": 8, "width": 8,
+    "layers": 1, "negatives": 4, "longest": 8, "max_length": 32, "max_rows": 200,
+}  # fmt: skip
+#: Slices made of others by the evaluation: prefix to what it is put in front of.
+DERIVED = {"bpsn_": SLICE_PREFIX, "bnsp_": SLICE_PREFIX}
+_NULLS, _UNJUDGED, _FOLDS = 0.1, 0.15, 2
 
 
 def cheap(trial: Trial) -> Trial:
@@ -34,26 +40,22 @@ def cheap(trial: Trial) -> Trial:
     return trial.model_copy(update={"params": smaller})
 
 
-def draw(product: ModelProduct, count: int, seed: int) -> Matrix:
-    """Inputs within their bounds, shape (count, d); nullable columns have some NaN."""
-    rng = np.random.default_rng(seed)
-    return np.column_stack([_values(column, count, rng) for column in product.data.columns])
+def cheaper(product: ModelProduct) -> ModelProduct:
+    """The product with cheap trials, and two folds where each is a fit."""
+    folds = product.data.folds
+    if folds.kind != "newest":
+        folds = folds.model_copy(update={"k": _FOLDS})
+    data = product.data.model_copy(update={"folds": folds})
+    trials = tuple(cheap(trial) for trial in product.trials)
+    return product.model_copy(update={"data": data, "trials": trials})
 
 
-def training_rows(product: ModelProduct, count: int = 400, seed: int = 0) -> TrainingRows:
-    """Rows whose label depends, with noise, on columns that every trial reads."""
-    inputs = draw(product, count, seed)
-    rng = np.random.default_rng(seed + 10_000)
-    return TrainingRows(
-        inputs, _labels(product, inputs, rng), product.data.names, rng.random(count) > _UNJUDGED
-    )
-
-
-def feature_frame(product: ModelProduct, count: int, seed: int = 0) -> pd.DataFrame:
-    """The same rows as dbt would deliver them: every frame column, types as declared."""
+def feature_tables(product: ModelProduct, count: int, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """Every table the product reads, by its key: types as declared, ``count`` rows of features."""
     import pandas as pd
 
-    rows = training_rows(product, count, seed)
+    rng = np.random.default_rng(seed + 10_000)
+    inputs = draw(product.data.columns, count, seed)
     event = pd.Timestamp("2025-01-01") + pd.to_timedelta(np.arange(count) * 3, unit="h")
     frame = pd.DataFrame(
         {
@@ -61,16 +63,47 @@ def feature_frame(product: ModelProduct, count: int, seed: int = 0) -> pd.DataFr
             "tenant": [TENANTS[number % len(TENANTS)] for number in range(count)],
             "event_time": event.astype("datetime64[us]"),
             "known_time": (event + pd.Timedelta(hours=1)).astype("datetime64[us]"),
-            "label": rows.labels.astype(np.int32),
-            "judged": rows.judged,
+            "judged": rng.random(count) > _UNJUDGED,
         }
     )
-    for name in _slices(product):
-        frame[name] = np.random.default_rng(seed).random(count) < 0.5
-    for column, values in zip(product.data.columns, rows.inputs.T, strict=True):
-        whole = column.kind == "int" and not column.nullable
-        frame[column.name] = values.astype(np.int64) if whole else values
-    return frame
+    for name in slices_of(product):
+        frame[name] = rng.random(count) < 0.5
+    for column, values in zip(product.data.columns, inputs.T, strict=True):
+        frame[column.name] = values
+    world = WORLDS[product.contract](product, frame, rng)
+    whole = [c.name for c in product.data.columns if c.kind == "int" and not c.nullable]
+    return {product.data.features: world.features.astype(dict.fromkeys(whole, "int64")),
+            **dict(zip(product.data.tables, world.more, strict=True))}  # fmt: skip
+
+
+def snapshot(product: ModelProduct, count: int, seed: int = 0) -> Tables:
+    """The tables divided as the product says, as a frozen snapshot is read."""
+    from models.core.splits import split
+    from models.kinds import Tables
+
+    drawn = feature_tables(product, count, seed)
+    frame = drawn.pop(product.data.features)
+    parts = split(frame, product.data.split)
+    train, holdout = (frame.iloc[p].reset_index(drop=True) for p in (parts.train, parts.holdout))
+    return Tables(train, holdout, drawn)
+
+
+def slices_of(product: ModelProduct) -> list[str]:
+    """Boolean columns that the product's guardrails need in the feature table."""
+    found = set()
+    for name in {guardrail.slice for guardrail in product.gate.guardrails}:
+        for prefix, instead in DERIVED.items():
+            if name.startswith(prefix):
+                found.add(instead + name.removeprefix(prefix))
+        if name.startswith(SLICE_PREFIX):
+            found.add(name)
+    return sorted(found)
+
+
+def draw(columns: tuple[Column, ...], count: int, seed: int) -> Matrix:
+    """Inputs within their bounds, shape (count, d); nullable columns have some NaN."""
+    rng = np.random.default_rng(seed)
+    return np.column_stack([_values(column, count, rng) for column in columns])
 
 
 def _values(column: Column, count: int, rng: np.random.Generator) -> Vector:
@@ -87,19 +120,3 @@ def _values(column: Column, count: int, rng: np.random.Generator) -> Vector:
     values = np.floor(values) if column.kind == "int" else values
     missing = rng.random(count) < (_NULLS if column.nullable else 0.0)
     return np.where(missing, np.nan, values)
-
-
-def _labels(product: ModelProduct, inputs: Matrix, rng: np.random.Generator) -> Vector:
-    names = product.data.names
-    read = [n for n in names if all(n in (t.columns or names) for t in product.trials)]
-    # trials without a common column share no law: then only those that read the first ones learn it
-    chosen = [names.index(name) for name in (read or names)[:_LAW_COLUMNS]]
-    ranks = [rankdata(np.nan_to_num(inputs[:, c], nan=0.0)) / len(inputs) for c in chosen]
-    law = np.mean(ranks, axis=0) + _NOISE * rng.normal(size=len(inputs)) / np.sqrt(12 * len(ranks))
-    labels: Vector = (law > np.quantile(law, 1 - _POSITIVE)).astype(np.float64)
-    return labels
-
-
-def _slices(product: ModelProduct) -> list[str]:
-    named = {guardrail.slice for guardrail in product.gate.guardrails}
-    return sorted(name for name in named if name.startswith(SLICE_PREFIX))

@@ -11,35 +11,37 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from models.contracts.api import to_rows
+from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
-from tests.contract.conftest import Keys, Sealed, fit, seal
-from tests.contract.rows import TENANTS, cheap, draw
+from models.kinds import kind_of
+from stores.golden import compare
+from tests.contract.conftest import Bench, Keys, Sealed
 
 ROOT = Path(__file__).parents[2]
 COUNT = 25
 
 
 class Asked(NamedTuple):
-    """What was sealed and what the service said of three requests."""
+    """What was sealed, what it says offline, and what the service said of three requests."""
 
     sealed: Sealed
+    golden: GoldenSet
     health: dict[str, str]
     answers: list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def asked(product: ModelProduct, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    """The last trial in the service: a batch, a stranger's row, a row without its first column."""
-    sealed = seal(fit(product, cheap(product.trials[-1])), tmp_path_factory.mktemp("served"), keys)
-    tenants = [TENANTS[number % len(TENANTS)] for number in range(COUNT)]
-    rows = to_rows(product, draw(product, COUNT, seed=9), tenants)
-    short = {name: value for name, value in rows[0].items() if name != "tenant"}
+def asked(bench: Bench, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    """The last trial in the service: a batch, a stranger's row, a row with an unknown field."""
+    product = bench.product
+    sealed = bench.sealed(product.trials[-1].name)
+    golden = kind_of(product.contract).golden(product, sealed.model, bench.units(), COUNT)
+    row = golden.rows[0]
     request = {
         "product": product.key, "slug": product.slug, "contract": product.contract,
         "artifact": str(sealed.folder),
-        "bodies": [{"rows": rows}, {"rows": [{**rows[0], "tenant": "stranger"}]},
-                   {"rows": [short]}],
+        "bodies": [{"rows": golden.rows}, {"rows": [{**row, "tenant": "stranger"}]},
+                   {"rows": [{**row, "label": 1}]}],
     }  # fmt: skip
     home = {"BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml"))}
     done = subprocess.run(
@@ -49,15 +51,18 @@ def asked(product: ModelProduct, keys: Keys, tmp_path_factory: pytest.TempPathFa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
-    return Asked(sealed, told["health"], told["answers"])
+    return Asked(sealed, golden, told["health"], told["answers"])
 
 
-def test_it_answers_as_the_model_does_offline(product: ModelProduct, asked: Asked):
+def test_it_answers_as_the_model_does_offline(asked: Asked):
     batch = asked.answers[0]
     assert batch["status"] == 200, batch
-    got = [one["probability"] for one in batch["json"]["predictions"]]
-    expected = asked.sealed.loaded.predict(draw(product, COUNT, seed=9))
-    assert got == pytest.approx(expected.tolist(), abs=1e-9)
+    predictions = batch["json"]["predictions"]
+    assert len(predictions) == len(asked.golden.expected) == COUNT
+    for served, offline in zip(predictions, asked.golden.expected, strict=True):
+        told, apart, tolerance = compare(served, offline)
+        assert apart <= tolerance, (told, offline)
+        assert 0 <= served["probability"] <= 1
 
 
 def test_it_says_which_model_answers(product: ModelProduct, asked: Asked):
@@ -67,6 +72,6 @@ def test_it_says_which_model_answers(product: ModelProduct, asked: Asked):
     assert versions == {asked.health["model_version"]}
 
 
-def test_a_stranger_and_an_unfinished_row_are_refused(asked: Asked):
+def test_a_stranger_and_a_row_that_is_none_are_refused(asked: Asked):
     assert [answer["status"] for answer in asked.answers[1:]] == [400, 400]
     assert "unknown tenant" in asked.answers[1]["json"]["error"]

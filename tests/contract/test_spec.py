@@ -7,14 +7,38 @@ from pathlib import Path
 
 from assets.dbt_manifest import Node
 from models.contracts.api import row_model
-from models.contracts.product import FRAME_COLUMNS, SLICE_PREFIX, TENANT, ModelProduct
-from models.core.metrics import METRICS
+from models.contracts.product import (
+    FRAME_COLUMNS,
+    ITEM,
+    LABEL_PREFIX,
+    SLICE_PREFIX,
+    STRENGTH,
+    TENANT,
+    TEXT,
+    USER,
+    Contract,
+    ModelProduct,
+    is_measure,
+)
+from models.core.metrics import BINARY
+from models.kinds import kind_of
 from models.registry import ROOT, load_learner
+from tests.contract.conftest import Bench
+from tests.contract.rows import DERIVED, slices_of
 
 #: dbt's types that arrive as the kind a column declares.
 KINDS = {
     "int": {"bigint", "integer", "smallint"},
     "float": {"double", "float", "decimal"},
+}
+WORD = {"varchar"}
+#: dbt's types of the columns that every feature table has.
+ANY = {*KINDS["int"], *WORD, "timestamp", "boolean"}
+#: Further columns by contract.
+OF_CONTRACT: dict[Contract, dict[str, set[str]]] = {
+    "row_scores": {},
+    "text_labels": {TEXT: WORD},
+    "ranked_items": {USER: WORD, ITEM: WORD, STRENGTH: KINDS["float"]},
 }
 
 
@@ -64,36 +88,65 @@ def test_columns_are_unique_described_and_bounded_in_order(product: ModelProduct
     row_model(product)  # no column is called like something the API reserves
 
 
-def test_gate_and_guardrails_name_metrics_there_are(product: ModelProduct):
-    gate = product.gate
-    named = {gate.metric, *(guardrail.metric for guardrail in gate.guardrails)}
-    assert named <= set(METRICS), f"there are {sorted(METRICS)}"
+def test_gate_and_guardrails_name_metrics_of_the_kind(product: ModelProduct):
+    gate, kind = product.gate, kind_of(product.contract)
+    assert gate.metric in kind.metrics, f"there are {sorted(kind.metrics)}"
+    assert kind.watched_metric(product) in BINARY, "traffic has one score and one label"
+    for guardrail in gate.guardrails:
+        if is_measure(guardrail.metric):
+            assert guardrail.slice == "overall", "a measure knows no slices"
+        else:
+            assert guardrail.metric in kind.metrics, f"there are {sorted(kind.metrics)}"
     pairs = [(guardrail.metric, guardrail.slice) for guardrail in gate.guardrails]
     assert len(set(pairs)) == len(pairs), "one guardrail per metric and slice"
     assert 0 < gate.floor < 1
 
 
-def test_slices_of_the_guardrails_are_in_the_table(product: ModelProduct, tables: dict[str, Node]):
-    columns = set(tables[product.data.features].columns)
-    for guardrail in product.gate.guardrails:
-        if guardrail.slice not in ("overall", TENANT):
-            assert guardrail.slice.startswith(SLICE_PREFIX)
-            assert guardrail.slice in columns, f"no boolean {guardrail.slice} in the feature table"
+def test_measures_of_the_guardrails_are_measured(bench: Bench):
+    """Of what serves them all: a measure nobody takes would refuse every model."""
+    product = bench.product
+    named = {g.metric for g in product.gate.guardrails if is_measure(g.metric)}
+    if named:
+        model = bench.sealed(product.trials[0].name).served
+        found = kind_of(product.contract).examine(product, model, bench.units(), bench.tables)
+        assert named <= set(found), f"there are {sorted(found)}"
 
 
-def test_the_feature_table_is_a_dbt_model(product: ModelProduct, tables: dict[str, Node]):
-    assert product.data.features in tables, f"no dbt model has this asset key: {sorted(tables)}"
-    assert tables[product.data.features].description
-
-
-def test_the_feature_table_has_every_column_described_and_of_its_kind(
-    product: ModelProduct, tables: dict[str, Node]
+def test_slices_of_the_guardrails_are_in_the_table(
+    product: ModelProduct, nodes_by_key: dict[str, Node]
 ):
-    columns = tables[product.data.features].columns
-    missing = {*FRAME_COLUMNS, *product.data.names} - set(columns)
+    columns = nodes_by_key[product.data.features].columns
+    for name in slices_of(product):
+        assert name in columns, f"no boolean {name} in the feature table"
+        assert columns[name]["data_type"] == "boolean"
+    for guardrail in product.gate.guardrails:
+        assert guardrail.slice.startswith(("overall", TENANT, SLICE_PREFIX, *DERIVED))
+
+
+def test_every_table_is_a_dbt_model(product: ModelProduct, nodes_by_key: dict[str, Node]):
+    for key in (product.data.features, *product.data.tables):
+        assert key in nodes_by_key, f"no dbt model has this asset key: {sorted(nodes_by_key)}"
+        assert nodes_by_key[key].description
+        for name, column in nodes_by_key[key].columns.items():
+            assert column["description"].strip(), f"describe {name} in the YAML of {key}"
+
+
+def test_the_feature_table_has_every_column_of_its_kind(
+    product: ModelProduct, nodes_by_key: dict[str, Node]
+):
+    columns = nodes_by_key[product.data.features].columns
+    needed = {**dict.fromkeys(FRAME_COLUMNS, ANY), **OF_CONTRACT[product.contract]}
+    needed |= {f"{LABEL_PREFIX}{name}": KINDS["int"] for name in product.data.labels}
+    needed |= {column.name: KINDS[column.kind] for column in product.data.columns}
+    missing = set(needed) - set(columns)
     assert not missing, f"add {sorted(missing)} to {product.data.features} and its YAML"
-    for name, column in columns.items():
-        assert column["description"].strip(), f"describe {name} in the YAML of the table"
-    for column in product.data.columns:
-        given = columns[column.name]["data_type"]
-        assert given in KINDS[column.kind], f"{column.name} is {given}, declared {column.kind}"
+    for name, kinds in needed.items():
+        given = columns[name]["data_type"]
+        assert given in kinds, f"{name} is {given}, should be one of {sorted(kinds)}"
+
+
+def test_labels_are_of_texts_and_a_catalogue_is_of_items(product: ModelProduct):
+    assert bool(product.data.labels) == (product.contract == "text_labels")
+    assert len(set(product.data.labels)) == len(product.data.labels)
+    if product.contract == "ranked_items":
+        assert product.data.tables, "name the catalogue's table in Data.tables"

@@ -28,24 +28,26 @@ from orchestration.settings import Settings
 from stores.files import sha256, write_atomic
 from stores.home import Home
 from stores.ledger import Ledger
-from tests.contract.rows import feature_frame
+from tests.contract.rows import feature_tables
 from tests.graph.snapshot import render
 
 ROWS = 1_500
 
 
 def write_features(product: ModelProduct, home: Home) -> None:
-    """The feature table with the columns of every product that reads it, and dbt's record of it."""
-    frame = feature_frame(product, ROWS)
+    """The product's tables with the columns of every product that reads them, and dbt's records."""
+    key, tables = product.data.features, feature_tables(product, ROWS)
     for other in products():
-        if other.data.features == product.data.features:
-            more = feature_frame(other, ROWS, seed=1)
-            frame = frame.assign(**{c: more[c] for c in more.columns.difference(frame.columns)})
-    path = home.table(product.data.features)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(path)
-    record = Passed(sha256=sha256(path), definition="0" * 16)
-    write_atomic(path.with_suffix(".passed"), record.model_dump_json())
+        if other.data.features == key:
+            kept, more = tables[key], feature_tables(other, ROWS, seed=1)[key]
+            new = {column: more[column] for column in more.columns.difference(kept.columns)}
+            tables[key] = kept.assign(**new)
+    for name, frame in tables.items():
+        path = home.table(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(path)
+        record = Passed(sha256=sha256(path), definition="0" * 16)
+        write_atomic(path.with_suffix(".passed"), record.model_dump_json())
 
 
 def describe(product: ModelProduct, location: dg.Definitions) -> dict[str, Any]:
