@@ -25,7 +25,21 @@ from orchestration.settings import Settings
 from stores.home import Home
 from stores.ledger import Entry, Ledger
 from stores.reports.monitoring_page import verdict_word
+from stores.reports.words import serves
 
+#: Metrics of an explanation, of every contract; a model shows those it was judged by.
+SHOWN_METRICS = (
+    "roc_auc",
+    "average_precision",
+    "macro_f1",
+    "f1",
+    "brier",
+    "ndcg_at_10",
+    "recall_at_10",
+    "map_at_10",
+    "hit_rate_at_10",
+    "novelty_at_10",
+)
 #: Windows a person wants to see at a glance.
 SHOWN_WINDOWS = 12
 
@@ -214,13 +228,18 @@ def _snapshot(snapshot: Snapshot) -> str:
 
 
 def _evaluation(evaluation: Evaluation) -> RenderableType:
-    table = Table("metric", *(card.trial for card in evaluation.scorecards.values()))
+    """One row per model, so that a dozen of them still fit."""
+    cards = evaluation.scorecards
+    shown = [n for n in SHOWN_METRICS if any(n in c.metrics[OVERALL] for c in cards.values())]
     roles = {evaluation.challenger: "challenger", evaluation.champion: "champion"}
-    table.add_row("candidate", *(identity for identity in evaluation.scorecards))
-    table.add_row("role", *(roles.get(identity, "-") for identity in evaluation.scorecards))
-    for name in ("roc_auc", "average_precision", "precision_at_80_recall", "f1", "brier"):
-        shown = [card.metrics["overall"].get(name) for card in evaluation.scorecards.values()]
-        table.add_row(name, *(interval(one) if one else "-" for one in shown))
+    table = _folding("model", "p95 (ms)", *shown)
+    for identity, card in cards.items():
+        found = [card.metrics[OVERALL].get(name) for name in shown]
+        table.add_row(
+            "\n".join(filter(None, [card.trial, identity, roles.get(identity)])),
+            f"{card.latency_p95_ms:.1f}",
+            *(interval(one).replace(" [", "\n[") if one else "-" for one in found),
+        )
     return table
 
 
@@ -234,6 +253,12 @@ def _decision(decision: GateDecision) -> str:
     lines += [
         f"guardrail {rail.metric} on {rail.slice}: {rail.status}" for rail in decision.guardrails
     ]
+    lines += [
+        f"form {form.trial}: {'passed' if form.passed else 'not passed'}; {form.reason}"
+        for form in decision.forms
+    ]
+    if decision.forms:
+        lines.append(f"serves when released: {serves(decision)}")
     return "\n".join(lines)
 
 

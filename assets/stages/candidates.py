@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 
 from assets.code_version import code_version
-from assets.stages.common import kind_module, learner_module, stage_asset, stage_key, table
+from assets.stages.common import (
+    kind_module,
+    learner_module,
+    picture,
+    stage_asset,
+    stage_key,
+    table,
+)
 from assets.stages.snapshots import load_model, read_snapshot, read_tables
 from models.contracts.learner import FitContext
 from models.contracts.product import ModelProduct, Trial
@@ -200,20 +207,37 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         manifests = [load_candidate(product, home, c) for c in found.candidates]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(found.set_id),
-            metadata={
-                "candidates": table([_row(one) for one in manifests]),
-                "snapshot": found.snapshot_id,
-                "path": dg.MetadataValue.path(str(home.candidate(product, "-").parent)),
-            },
+            metadata=_metadata(product, home, found.snapshot_id, manifests),
         )
 
     return candidates
 
 
+def _metadata(
+    product: ModelProduct, home: Home, snapshot_id: str, manifests: list[Candidate]
+) -> dict[str, Any]:
+    from stores.reports import training_plot
+
+    metadata: dict[str, Any] = {
+        "candidates": table([_row(one) for one in manifests]),
+        "snapshot": snapshot_id,
+        "path": dg.MetadataValue.path(str(home.candidate(product, "-").parent)),
+    }
+    if curves := training_plot.of_candidates(manifests):
+        metadata["training"] = picture(training_plot.training(curves, dpi=60), "training curves")
+    return metadata
+
+
 def _row(candidate: Candidate) -> dict[str, Any]:
     means = {f"cv {name}": round(_mean(folds), 4) for name, folds in candidate.cv.items()}
-    size = {"trial": candidate.trial, "candidate": candidate.candidate_id}
-    return {**size, **means, "fit seconds": round(candidate.fit_seconds, 2)}
+    made = ", ".join(candidate.after) or "the rows"
+    return {
+        "trial": candidate.trial,
+        "candidate": candidate.candidate_id,
+        "made from": f"{made}, in another form" if candidate.form else made,
+        **means,
+        "fit seconds": round(candidate.fit_seconds, 2),
+    }
 
 
 def _mean(values: tuple[float, ...]) -> float:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
@@ -19,15 +19,14 @@ from assets.stages.candidates import load_candidate
 from assets.stages.common import (
     kind_module,
     learner_module,
-    picture,
     slice_columns,
     stage_asset,
     stage_key,
-    table,
 )
-from assets.stages.comparisons import folds_table, tenants_table
+from assets.stages.evaluation_metadata import evaluation_metadata
+from assets.stages.kept import SCORES, candidate_file, write_watched
 from assets.stages.pages import write_pages
-from assets.stages.snapshots import load_model, read_snapshot, read_tables
+from assets.stages.snapshots import load_model, read_tables
 from models.contracts.monitoring import ReferenceProfile
 from models.contracts.product import LABEL, TENANT, ModelProduct
 from models.contracts.results import Candidate, CandidateSet, Evaluation, Measure, Scorecard
@@ -48,8 +47,6 @@ LATENCY_CALLS = 400
 #: A slow model is asked less often: its latency must not cost minutes.
 LATENCY_SECONDS = 10.0
 COST = "cost.cpu_seconds_per_1000"
-SCORES, WATCHED = "scores.parquet", "watched.parquet"
-TIME, INPUT = "time", "input:"
 
 
 class Judged(NamedTuple):
@@ -181,7 +178,8 @@ def _keep(
     with unnamed_folder(home.evaluation(product, "-").parent) as aside:
         answers = {f"{c}:{n}": v for c, o in judged.items() for n, v in o.answers.items()}
         units.assign(**answers).to_parquet(aside / SCORES)
-        _watched_frame(product, watched).to_parquet(aside / WATCHED)
+        for candidate_id, one in watched.items():
+            write_watched(product, aside, candidate_id, one)
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
         manifests = [one.model.candidate for one in judged.values()]
         for candidate_id in releasable(evaluation, manifests):
@@ -196,17 +194,6 @@ def _keep(
         settle(aside, home.evaluation(product, evaluation.evaluation_id))
 
 
-def candidate_file(folder: Path, what: str, candidate_id: str) -> Path:
-    """File of an evaluation's folder about one candidate: ``golden`` or ``profile``."""
-    return folder / f"{what}-{candidate_id}.json"
-
-
-def find_candidate_file(folder: Path, what: str, candidate_id: str) -> Path:
-    """The same for reading; an evaluation from before there were forms kept the challenger's."""
-    path = candidate_file(folder, what, candidate_id)
-    return path if path.exists() else folder / f"{what}.json"
-
-
 def releasable(evaluation: Evaluation, candidates: Sequence[Candidate]) -> list[str]:
     """Ids of the challenger and its other forms."""
     return [
@@ -215,32 +202,6 @@ def releasable(evaluation: Evaluation, candidates: Sequence[Candidate]) -> list[
         if one.candidate_id == evaluation.challenger
         or (one.form and evaluation.challenger in one.after.values())
     ]
-
-
-def _watched_frame(product: ModelProduct, watched: "Mapping[str, Watched]") -> "pd.DataFrame":
-    """Label, time, inputs and one score per model: what pages draw and traffic is compared with."""
-    import pandas as pd
-
-    first = next(iter(watched.values()))
-    inputs = {f"{INPUT}{n}": v for n, v in zip(product.data.names, first.inputs.T, strict=True)}
-    scores = {candidate_id: one.scores for candidate_id, one in watched.items()}
-    return pd.DataFrame({LABEL: first.labels, TIME: first.times, **inputs, **scores})
-
-
-def read_watched(product: ModelProduct, folder: Path, candidate_id: str) -> "Watched":
-    """One model's watched view, as an evaluation kept it."""
-    import pandas as pd
-
-    from models.core.frames import matrix
-    from models.kinds import Watched
-
-    frame = pd.read_parquet(folder / WATCHED)
-    return Watched(
-        matrix(frame, [f"{INPUT}{name}" for name in product.data.names]),
-        frame[candidate_id].to_numpy(float),
-        frame[LABEL].to_numpy(float),
-        frame[TIME].to_numpy("datetime64[us]"),
-    )
 
 
 def profile_of(
@@ -307,34 +268,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         found = evaluate(product, home, tracking, context.log.info)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(found.evaluation_id),
-            metadata=_metadata(product, home, found),
+            metadata=evaluation_metadata(product, home, found),
         )
 
     return evaluation
-
-
-def _metadata(product: ModelProduct, home: Home, found: Evaluation) -> dict[str, Any]:
-    from stores.reports import forest, tables
-
-    snapshot = read_snapshot(product, home, found.snapshot_id)
-    cards, metric = list(found.scorecards.values()), product.gate.metric
-    manifests = [load_candidate(product, home, c) for c in found.scorecards]
-    challenger = found.scorecards[found.challenger]
-    champion = found.scorecards[found.champion] if found.champion else None
-    compared = tables.candidates_table(cards, manifests, found.challenger, found.champion, metric)
-    report, evidently = (
-        dg.MetadataValue.url(home.page_url(product, found.evaluation_id, name))
-        for name in ("report.html", "evidently.html")
-    )
-    return {
-        "challenger": challenger.trial,
-        "judged units": challenger.rows["overall"],
-        "candidates": table(compared),
-        "slices": table(tables.slices_table(challenger, champion, metric)),
-        "over folds": table(folds_table(product, snapshot, manifests)),
-        "over tenants": table(tenants_table(product, cards)),
-        "report": report,
-        "evidently": evidently,
-        "path": dg.MetadataValue.path(str(home.evaluation(product, found.evaluation_id))),
-        "slices plot": picture(forest.slices(challenger, champion, metric, dpi=60), "slices"),
-    }

@@ -20,6 +20,7 @@ from assets.stages.common import (
     stage_key,
     table,
 )
+from assets.stages.comparisons import model_answers
 from assets.stages.evaluation import SCORES, releasable
 from assets.stages.pages import write_report_page
 from models.contracts.product import TENANT, ModelProduct
@@ -30,9 +31,6 @@ from stores.ledger import Ledger
 from stores.tracking import Tracking
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from models.contracts.learner import Vector
     from models.core.forms import Form
     from models.core.gates import Paired
 
@@ -129,7 +127,7 @@ def load_evidence(home: Home, product: ModelProduct, evaluation: Evaluation) -> 
     units = pd.read_parquet(home.evaluation(product, evaluation.evaluation_id) / SCORES)
     pair = kind_of(product.contract).paired
     manifests = {c: load_candidate(product, home, c) for c in evaluation.scorecards}
-    answers = {c: (manifests[c], _answers(units, c)) for c in manifests}
+    answers = {c: (manifests[c], model_answers(units, c)) for c in manifests}
     challenger, champion = evaluation.challenger, evaluation.champion
     paired = Paired(
         units=pair(product, units, answers[challenger], answers[champion] if champion else None),
@@ -142,16 +140,6 @@ def load_evidence(home: Home, product: ModelProduct, evaluation: Evaluation) -> 
         for c in others
     ]
     return Evidence(paired, tuple(forms))
-
-
-def _answers(units: "pd.DataFrame", candidate_id: str) -> "dict[str, Vector]":
-    """One model's columns of the kept answers."""
-    mark = f"{candidate_id}:"
-    return {
-        str(column).removeprefix(mark): units[column].to_numpy(float)
-        for column in units
-        if str(column).startswith(mark)
-    }
 
 
 def _serves(decision: GateDecision) -> str:
@@ -258,14 +246,18 @@ def approval_check(
 
 
 def _metadata(decision: GateDecision) -> dict[str, Any]:
-    from stores.reports import forest, tables
+    from stores.reports import forest, tables, words
 
     metadata: dict[str, Any] = {
         "decision": dg.MetadataValue.md(tables.decision_markdown(decision)),
         "outcome": decision.outcome,
         "tests": table(tables.tests_table(decision)),
         "guardrails": table(tables.guardrails_table(decision)),
+        "serves when released": words.serves(decision),
     }
+    if decision.forms:
+        metadata["forms"] = table(tables.forms_table(decision))
+        metadata["tests of forms"] = table(tables.forms_tests_table(decision))
     if decision.effect:
         png = forest.effect(decision, dpi=60)
         metadata["effect"] = picture(png, "effect with its interval")

@@ -90,9 +90,9 @@ def ranks_table(found: Ranks | None) -> list[Row]:
     return [
         {
             "Model": name,
-            "Average rank": round(rank, 2),
+            "Average rank": words.number(rank, 2),
             f"{found.over.capitalize()}": found.sets,
-            "Critical difference": round(found.critical_difference, 2),
+            "Critical difference": words.number(found.critical_difference, 2),
             "p (Friedman)": words.p_value(found.p),
         }
         for rank, name in sorted(zip(found.ranks, found.models, strict=True))

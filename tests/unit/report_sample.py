@@ -10,15 +10,18 @@ import numpy as np
 from models.contracts.results import (
     Candidate,
     Estimate,
+    FormResult,
     GateDecision,
     GuardrailResult,
+    Measure,
     Scorecard,
     Snapshot,
     TestResult,
 )
 from models.core import metrics
-from models.core.evaluation import Perturbation
-from stores.reports import Curves, LearningCurve, LossCurve, ReportData
+from models.core.significance import cliques, friedman_nemenyi
+from stores.reports import Curves, LearningCurve, ReportData, TrainingCurve
+from stores.reports.compared import LabelRow, Pair, Ranks
 
 NASTY = '$a_{$ 漢😀</td><script>alert("x")</script> | `b`'
 METRICS = ("roc_auc", "average_precision", "f1", "brier")
@@ -41,6 +44,16 @@ MASKS = {"overall": np.ones(600, bool), "slice_hard": np.arange(600) % 2 == 0}
 MASKS |= {f"tenant={name}": name == TENANTS for name in np.unique(TENANTS)}
 
 
+MEASURES = {
+    "attack.typo": Measure(title="ROC-AUC with typing errors", value=0.8, low=0.75, high=0.85),
+    "cost.bytes": Measure(title="nDCG per byte", value=1234.56, low=1234.56, high=1234.56),
+    "attack.flips": Measure(
+        title="decisions that a typing error turns", value=0.1, low=0.1, high=0.1,
+        higher_is_better=False,
+    ),
+}  # fmt: skip
+
+
 def scorecard(candidate_id: str, trial: str) -> Scorecard:
     def estimates(mask: np.ndarray) -> dict[str, Estimate]:
         found = {}
@@ -59,6 +72,7 @@ def scorecard(candidate_id: str, trial: str) -> Scorecard:
         latency_p95_ms=0.4567,
         size_bytes=812_345,
         importance={f"input_{i}": (i + 1) / 210 for i in range(20)},
+        measures={} if candidate_id == CHAMPION else MEASURES,
     )
 
 
@@ -142,9 +156,45 @@ DECISION = GateDecision(
     rows=600,
     required_rows=2210,
     policy={"floor": 0.75, "min_effect": 0.05},
+    forms=(
+        FormResult(
+            candidate="f" * 16, trial="fast", passed=True, reason="not inferior",
+            tests=(
+                TestResult(
+                    name="non_inferiority", statistic=-3.0, p_value=0.0026, effect=0.0041,
+                    low=-0.0062, high=0.0143,
+                    detail={"metric": "roc_auc", "slice": f"tenant={NASTY}", "rows": 200},
+                ),
+            ),
+            speedup=2.5, size_ratio=0.26,
+        ),
+        FormResult(
+            candidate="d" * 16, trial="small", passed=False, reason=f"{NASTY} loses", tests=(),
+            speedup=0.9, size_ratio=0.1,
+        ),
+    ),
+    serves="f" * 16,
 )  # fmt: skip
 LEARNING = LearningCurve(
     "xgboost", "roc_auc", (100, 200), (0.99, 0.97), (0.0, 0.0), (0.8, 0.85), (0.02, 0.01)
+)
+#: Demsar 2006, table 2: AUC of C4.5 with and without tuning of m and cf on 14 data sets.
+DEMSAR = np.array([
+    [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
+    [0.628, 0.661, 0.654, 0.657], [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931],
+    [0.661, 0.668, 0.609, 0.685], [0.583, 0.583, 0.563, 0.625], [0.775, 0.838, 0.866, 0.875],
+    [1.000, 1.000, 1.000, 1.000], [0.940, 0.962, 0.965, 0.962], [0.619, 0.666, 0.614, 0.669],
+    [0.972, 0.981, 0.9751, 0.975], [0.957, 0.978, 0.946, 0.970],
+])  # fmt: skip
+FRIEDMAN = friedman_nemenyi(DEMSAR)
+RANKS = Ranks(
+    over="tenants",
+    sets=14,
+    models=("C4.5", "C4.5+m", "C4.5+cf", NASTY),
+    ranks=tuple(FRIEDMAN.ranks.tolist()),
+    critical_difference=FRIEDMAN.critical_difference,
+    p=FRIEDMAN.p_f,
+    cliques=cliques(FRIEDMAN.ranks, FRIEDMAN.critical_difference),
 )
 DATA = ReportData(
     title="Will edits conflict & why?",
@@ -164,7 +214,24 @@ DATA = ReportData(
         metrics.ClassRow("positive", math.nan, 0.644, 0.555, 189),
     ],
     learning=[LEARNING],
-    losses=[LossCurve("xgboost", "log_loss", (0.6, 0.4, 0.3), (0.62, 0.5, 0.55))],
-    robustness=[Perturbation("none", None, 0.9, 0.0), Perturbation("missing", "age", 0.8, 1.0)],
+    probabilities=CURVES,
+    training=[
+        TrainingCurve("minilm", (0.6, 0.4, 0.3), (0.62, 0.71, 0.7)),
+        TrainingCurve("minilm", (0.7, 0.4), (0.6, 0.72)),
+        TrainingCurve(NASTY, (0.6,), (0.62,)),
+    ],
+    labels=[
+        LabelRow(
+            label="toxicity", model=NASTY, known=400, positives=41, roc_auc=0.9312,
+            average_precision=0.5, f1=math.nan, threshold=0.285,
+        ),
+    ],
+    pairs=[
+        Pair(
+            better=NASTY, other="logistic", effect=Estimate(value=0.123, low=0.051, high=0.191),
+            p={"paired_bootstrap": 0.00012, "delong": 0.0436},
+        ),
+    ],
+    ranks=RANKS,
     decision=DECISION,
-)
+)  # fmt: skip

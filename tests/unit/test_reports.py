@@ -16,7 +16,16 @@ from PIL import Image
 
 from models.contracts.results import Estimate
 from models.core import metrics
-from stores.reports import Curves, LearningCurve, ReportError, plots, words
+from stores.reports import (
+    Curves,
+    LearningCurve,
+    ReportError,
+    TrainingCurve,
+    plots,
+    ranks_plot,
+    training_plot,
+    words,
+)
 from stores.reports.evidently_report import write_evidently
 from stores.reports.reliability import reliability
 from tests.unit.report_sample import (
@@ -28,7 +37,9 @@ from tests.unit.report_sample import (
     LABELS,
     LEARNING,
     NASTY,
+    RANKS,
     SCORES,
+    candidate,
 )
 
 VERMILION, BLUE = "#D55E00", "#0072B2"
@@ -51,7 +62,8 @@ DRAWN = {
     "confusion": lambda dpi: plots.confusion(DATA.confusion, 0.37, "conflict", dpi),
     "importance": lambda dpi: plots.importance(CARDS[2].importance, dpi=dpi),
     "learning_curves": lambda dpi: plots.learning_curves([LEARNING], dpi),
-    "losses": lambda dpi: plots.losses(DATA.losses, dpi),
+    "training": lambda dpi: training_plot.training(DATA.training, dpi),
+    "critical_difference": lambda dpi: ranks_plot.critical_difference(RANKS, dpi),
     "slices": lambda dpi: plots.slices(CARDS[2], CARDS[0], "roc_auc", dpi),
     "effect": lambda dpi: plots.effect(DECISION, dpi),
 }
@@ -119,6 +131,48 @@ def test_an_effect_that_is_not_defined_is_said_to_be_so():
     assert near(image, VERMILION)[0].size == 0  # no interval, only the words
 
 
+def test_critical_difference_diagram_has_the_bars_of_the_paper():
+    # Demsar 2006, section 3.2.2: average ranks 3.143, 2.000, 2.893, 1.964; critical difference 1.25
+    assert RANKS.ranks == pytest.approx((3.143, 2.000, 2.893, 1.964), abs=5e-4)
+    assert RANKS.critical_difference == pytest.approx(1.25, abs=5e-3)
+    image = pixels(ranks_plot.critical_difference(RANKS))
+    rows, columns = near(image, VERMILION)
+    bars = np.flatnonzero(np.bincount(rows) > 50)
+    assert 1 + (np.diff(bars) > 1).sum() == len(RANKS.cliques) == 1  # one group: 1.18 < 1.25
+    scale = np.flatnonzero((image[bars[0] - 40 : bars[0]].sum(axis=2) < 150).sum(axis=0) > 0)
+    share = np.ptp(columns) / (scale.max() - scale.min())
+    assert share == pytest.approx((3.143 - 1.964) / 3, abs=0.05)  # the axis runs from 1 to 4
+
+
+def test_training_keeps_the_first_best_epoch_and_draws_a_panel_per_fit():
+    assert training_plot.best_epoch(TrainingCurve("m", (3, 2, 1), (0.5, 0.8, 0.8))) == 2
+    lone = TrainingCurve("m", (1, 0.5), (0.2, 0.6))
+    folds, apart = ([lone, TrainingCurve(name, (1, 0.5), (0.2, 0.6))] for name in ("m", "n"))
+    one, two = (near(pixels(training_plot.training(c)), VERMILION)[1] for c in (folds, apart))
+    assert np.sum(one[one > 450] > 0) < two[two > 450].size / 2  # the right half is another fit
+    with pytest.raises(ReportError, match="at least one epoch"):
+        TrainingCurve("m", (), ())
+    with pytest.raises(ReportError, match="no fit went by epochs"):
+        training_plot.training([])
+
+
+def test_curves_of_a_candidate_are_found_by_the_trainers_names():
+    curves = {
+        "train_loss": (2.0, 1.0), "validation": (0.1, 0.3), "learning_rate": (1e-3, 1e-3),
+        "fold-1/train_loss": (4.0,), "fold-1/validation": (0.2,), "gmf/train_loss": (3.0,),
+        "gmf/validation": (0.4,), "other/train_loss": (9.0,), "loss": (8.0,),
+    }  # fmt: skip
+    found = training_plot.of_candidates([
+        candidate("9" * 16, "net").model_copy(update={"curves": curves}),
+        candidate("8" * 16, "no_epochs"),
+    ])  # fmt: skip
+    assert [(one.name, one.loss, one.validation) for one in found] == [
+        ("net", (2.0, 1.0), (0.1, 0.3)),
+        ("net", (4.0,), (0.2,)),
+        ("net: gmf", (3.0,), (0.4,)),
+    ]
+
+
 def test_slices_plot_stays_readable_with_a_hundred_tenants():
     overall = CARDS[2].metrics["overall"]
     many = {"overall": overall} | {f"tenant={i}": overall for i in range(100)}
@@ -175,6 +229,9 @@ def test_nothing_to_draw_is_an_error_and_no_empty_plot():
         (words.signed(0.0123), "+0.012"),
         (words.metric("precision_at_80_recall"), "Precision at 80 % recall"),
         (words.slice_name("slice_hard"), "hard slice"),
+        (words.metric("ndcg_at_10"), "nDCG@10"),
+        (words.metric("attack.typo"), "attack.typo"),
+        (words.sentence("decisions of ROC-AUC"), "Decisions of ROC-AUC"),
     ],
 )
 def test_words(shown, expected):

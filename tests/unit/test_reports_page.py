@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from stores.reports import ReportError, markdown, page, tables, words
+from stores.reports import ReportError, compared, examinations, markdown, page, tables, words
 from tests.unit.report_sample import (
     CANDIDATES,
     CARDS,
@@ -22,12 +22,14 @@ from tests.unit.report_sample import (
     NASTY,
 )
 
-#: Effect, ROC, precision and recall, calibration, confusion, slices, importance, learning, loss.
-PLOTS = range(9)
+#: Effect, ranks, ROC, precision and recall, calibration, confusion, slices, importance, learning,
+#: training.
+PLOTS = range(10)
 #: Only what every evaluation has.
 LITTLE = dataclasses.replace(
-    DATA, champion=None, curves=(), confusion=None, classes=(), learning=(), losses=(),
-    robustness=(), decision=None,
+    DATA, champion=None, curves=(), probabilities=(), confusion=None, classes=(), learning=(),
+    training=(), labels=(), pairs=(), ranks=None, decision=None,
+    scorecards=[card.model_copy(update={"measures": {}}) for card in CARDS],
 )  # fmt: skip
 
 
@@ -107,7 +109,7 @@ def test_names_from_data_stay_text(text, shown):
 
 
 def test_numbers_of_the_page_are_the_measured_ones(shown):
-    compared = shown.table("Every model on the same holdout rows")
+    compared = shown.table("Every model on the same holdout")
     columns = {name: i for i, name in enumerate(compared[0])}
     rows = {row[0]: row for row in compared}
     at = columns["xgboost (cccccc)"]
@@ -125,6 +127,47 @@ def test_numbers_of_the_page_are_the_measured_ones(shown):
     facts = dict(shown.table("The frozen snapshot"))
     assert (facts["Rows"], facts["Holdout rows that judge"]) == ("42,120", "600")
     assert dict(shown.table("Ids"))["Content hash"] == "5" * 64
+
+
+def test_examinations_show_every_measure_of_the_models_that_have_any(shown):
+    attack = shown.table("Attack")
+    assert attack[0] == ["Measure", "Best", "Guardrail metric", "logistic", "xgboost (cccccc)"]
+    assert attack[1][1:4] == ["high", "attack.typo", "0.800 [0.750, 0.850]"]
+    assert attack[2][1:4] == ["low", "attack.flips", "0.100"]  # no interval, none invented
+    assert shown.table("Cost")[1] == ["nDCG per byte", "high", "cost.bytes", "1234.6", "1234.6"]
+
+
+def test_forms_say_what_they_lose_and_which_of_them_serves(shown):
+    assert "fast (ffffffffffffffff)" in next(c for c in shown.captions if "Other forms" in c)
+    forms = {row[0]: row[1:5] for row in shown.table("Other forms")}
+    assert forms["fast"] == ["yes", "yes", "2.50 x", "0.26"]
+    assert forms["small"] == ["no", "no", "0.90 x", "0.10"]
+    lost = shown.table("What the forms lose")[1]
+    assert lost == ["fast", "ROC-AUC", f"tenant={NASTY}", "0.4 % [-0.6, 1.4]", "0.003", "200"]
+    old = DECISION.model_copy(update={"forms": (), "serves": None})
+    assert words.serves(old) == CHALLENGER
+
+
+def test_models_are_compared_two_by_two_by_label_and_by_rank(shown):
+    assert shown.table("Any two models")[1] == [
+        NASTY, "logistic", "12.3 % [5.1, 19.1]", "< 0.001", "0.044"
+    ]  # fmt: skip
+    assert shown.table("Label by label")[1][2:] == [
+        "400", "41", "0.931", "0.500", "n/a", "0.285"
+    ]  # fmt: skip
+    ranks = shown.table("Average ranks")
+    assert [row[1] for row in ranks[1:]] == ["1.96", "2.00", "2.89", "3.14"]
+    assert ranks[1][0] == NASTY
+
+
+def test_users_have_no_positives_and_a_form_is_said_to_be_one():
+    users = CARDS[2].model_copy(update={"positives": dict.fromkeys(CARDS[2].positives, 0)})
+    assert list(tables.slices_table(users, None, "f1")[0]) == ["Slice", "Judged", "Challenger"]
+    changes = {"after": {"minilm": CHAMPION}, "form": True, "cv": {}}
+    manifests = [one.model_copy(update=changes) for one in CANDIDATES[:1]]
+    (row, *_) = tables.candidates_table(CARDS[:1], manifests, CHALLENGER, CHAMPION, "roc_auc")
+    assert row["Made from"] == "minilm, in another form"
+    assert "CV ROC-AUC" not in row  # nobody has a value
 
 
 def test_verdict_is_one_plain_sentence(text):
@@ -169,7 +212,12 @@ def test_rows_are_plain_and_of_one_shape():
         tables.guardrails_table(DECISION),
         tables.tests_table(DECISION),
         tables.classes_table(DATA.classes),
-        tables.robustness_table(DATA.robustness, "roc_auc"),
+        tables.forms_table(DECISION),
+        tables.forms_tests_table(DECISION),
+        compared.labels_table(DATA.labels),
+        compared.pairs_table(DATA.pairs),
+        compared.ranks_table(DATA.ranks),
+        examinations.measures_table(CARDS),
     ]
     for rows in made:
         assert len({tuple(row) for row in rows}) == 1
@@ -185,7 +233,8 @@ def test_rows_are_plain_and_of_one_shape():
 
 def test_decision_as_markdown_holds_the_numbers_and_escapes_names():
     found = tables.decision_markdown(DECISION)
-    for part in ("14.2 % \\[8.1, 20.4\\]", "Rows needed: 2,210", "| DeLong |", "0.0191"):
+    for part in ("14.2 % \\[8.1, 20.4\\]", "Rows needed: 2,210", "| DeLong |", "0.0191",
+                 "Serves when released: fast", "| fast | ROC-AUC |"):  # fmt: skip
         assert part in found
     assert "<script" not in found
     for block in found.split("\n\n")[2:]:
