@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,10 +55,14 @@ class Bench:
     product: ModelProduct
     root: Path
     keys: Keys
-    tables: Tables
     #: A few kilobytes of random weights that stand in for every pretrained network.
     checkpoint: Path
     made: dict[str, Sealed] = field(default_factory=dict)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The frozen snapshot."""
+        return snapshot(self.product, ROWS[self.product.contract])
 
     def sealed(self, name: str) -> Sealed:
         """A trial, after those it is made from; fitted when first asked for."""
@@ -135,12 +140,7 @@ def benches(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
     """A bench per product."""
     root = tmp_path_factory.mktemp("benches")
     found = (cheaper(product) for product in products())
-    return {
-        one.key: Bench(
-            one, root / one.slug, keys, snapshot(one, ROWS[one.contract]), root / "checkpoint"
-        )
-        for one in found
-    }
+    return {one.key: Bench(one, root / one.slug, keys, root / "checkpoint") for one in found}
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from assets.dbt_manifest import load_manifest
+from models.registry import products
 from stores.files import sha256
 from stores.service_process import marked, stop
 
@@ -123,7 +124,7 @@ def test_only_the_new_folder_changed(changed: set[str]):
 
 def test_it_is_discovered(tree: Path, told: dict[str, Any]):
     assert told["tree"] == str(tree), "another copy of the project answered"
-    assert told["products"] == sorted([NEW, OLD])
+    assert told["products"] == sorted([NEW, *(product.key for product in products())])
 
 
 def test_the_chain_makes_its_assets(told: dict[str, Any]):
@@ -181,7 +182,8 @@ def test_its_bento_serves_and_answers_as_the_model_did_offline(told: dict[str, A
 def test_assay_run_plans_it_with_all_it_reads_and_nothing_else(told: dict[str, Any]):
     assert {f"{NEW}/{stage}" for stage in STAGES} < set(told["planned"])
     assert {"raw/merges", "features/risk/merges"} < set(told["planned"])
-    assert not [key for key in told["planned"] if key.startswith(OLD)]
+    assert [key for key in told["planned"] if key.startswith("raw/")] == ["raw/merges"]
+    assert not [k for p in products() for k in told["planned"] if k.startswith(p.key)]
 
 
 def test_the_contract_tests_take_it_up(steps: Steps):

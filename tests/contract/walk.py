@@ -17,7 +17,7 @@ import httpx
 
 from assets.chain import build_product
 from assets.dbt import Passed
-from assets.stages.evaluation import find_candidate_file
+from assets.stages.kept import find_candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
 from models.registry import get, products
