@@ -112,12 +112,14 @@ def _start(params: StudentParams, teacher: TextPredictor) -> Start:
     module = getattr(getattr(teacher, "network", None), "module", None)
     encoder: Any
     pooling: Pooling = "mean"
+    held = 1.0
     if params.backbone is None and isinstance(module, Classifier):
-        encoder, encoding = copy.deepcopy(module.encoder), cast("NetworkText", teacher).encoding
-        pooling = module.embedder.pooling
+        fitted = cast("NetworkText", teacher)
+        encoder, encoding = copy.deepcopy(module.encoder), fitted.encoding
+        pooling, held = module.embedder.pooling, fitted.held
     else:
         name = params.backbone or backbone.DEFAULT
         encoder, encoding = backbone.load(name, params.max_length, params.hub)
     backbone.keep_layers(encoder, params.layers)
     encoder.requires_grad_(True)
-    return Start(encoder, encoding, pooling, answered)
+    return Start(encoder, encoding, pooling, answered, held=held)

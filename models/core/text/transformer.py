@@ -6,7 +6,9 @@ batches and losses (``task``), checkpoints of others (``backbone``), a smaller c
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import nn
 
 from models.contracts.learner import FitContext, Matrix, TextRows
 from models.contracts.product import Trial
-from models.core.text import backbone
+from models.core.text import backbone, qat
 from models.core.text.augment import augmentations
 from models.core.text.encoding import Encoding
 from models.core.text.network import Classifier, Pooling, TorchNetwork
@@ -39,6 +41,8 @@ class TuningParams(LossParams):
         held: Share of the texts held out of the fit to stop it (see ``rows.held_out``).
         max_rows: Fit on at most so many texts, drawn by the trial's seed.
         augment: Names in ``models.core.text.augment.EDITS``; none changes no text.
+        quantisation_aware: Compute as the INT8 form will, while training (see ``qat``). The model
+            is still kept in fp32; it is its form that loses less.
     """
 
     model: str
@@ -47,10 +51,14 @@ class TuningParams(LossParams):
     held: float = 0.1
     max_rows: int | None = None
     augment: tuple[str, ...] = ()
+    quantisation_aware: bool = False
 
 
 class TransformerParams(TuningParams):
     """Parameters of a transformer trial.
+
+    One that names a trial in ``after`` goes on from that fitted model: it takes everything in
+    ``TAKEN_OVER`` from it.
 
     Attributes:
         backbone: A packaged name, a folder, or a hub id (see ``backbone.locate``).
@@ -66,26 +74,35 @@ class TransformerParams(TuningParams):
     frozen: int | None = None
 
 
+#: What a trial that goes on from another may not say again.
+TAKEN_OVER = frozenset({"backbone", "hub", "pooling", "max_length"})
+
+
 class Start(NamedTuple):
     """What training starts from.
 
     Attributes:
         answered: Numbers of the labels to answer.
+        head: Log-odds of these labels; None starts with a new one.
+        held: Share of the texts that what it starts from was not fitted on.
     """
 
     encoder: Any
     encoding: Encoding
     pooling: Pooling
     answered: NDArray[np.int64]
+    head: nn.Linear | None = None
+    held: float = 1.0
 
 
 def fit(trial: Trial, rows: TextRows, context: FitContext) -> NetworkText:
-    """Fine-tune a backbone with a new head.
+    """Fine-tune a backbone with a new head, or go on fine-tuning a fitted transformer.
 
     Args:
-        trial: With ``TransformerParams`` and the trainer's settings as its params.
+        trial: With ``TransformerParams`` and the trainer's settings as its params; what it goes on
+            from, if anything, alone in ``after``.
         rows: Training texts.
-        context: Checkpoints, progress and curves, as the trainer takes them.
+        context: Checkpoints, progress and curves, as the trainer takes them; the fitted model.
 
     Returns:
         The predictor; deterministic given the trial's seed and the number of threads.
@@ -93,14 +110,44 @@ def fit(trial: Trial, rows: TextRows, context: FitContext) -> NetworkText:
     Raises:
         BackboneError: The backbone cannot be had.
         pydantic.ValidationError: A parameter that neither this model nor the trainer has.
-        ValueError: No label has both values, or too few texts.
+        ValueError: No label has both values, too few texts, or nothing to go on from.
     """
     params, config = settings(TransformerParams, trial)
     rows = at_most(rows, params.max_rows, trial.seed)
+    start = _fitted(trial, rows, context) if trial.after else _pretrained(params, rows)
+    backbone.freeze(start.encoder, params.frozen)
+    return tune(start, rows, params, config, context)
+
+
+def _pretrained(params: TransformerParams, rows: TextRows) -> Start:
     answered = learnable_or_raise(rows)
     encoder, encoding = backbone.load(params.backbone, params.max_length, params.hub)
-    backbone.freeze(encoder, params.frozen)
-    return tune(Start(encoder, encoding, params.pooling, answered), rows, params, config, context)
+    return Start(encoder, encoding, params.pooling, answered)
+
+
+def _fitted(trial: Trial, rows: TextRows, context: FitContext) -> Start:
+    """A copy of the one model of ``trial.after``."""
+    if told := sorted(TAKEN_OVER & set(trial.params)):
+        raise ValueError(
+            f"trial {trial.name!r} goes on from {trial.after[0]!r} and takes {', '.join(told)} "
+            "from it: leave them out of params, or leave after empty"
+        )
+    base = context.bases.get(trial.after[0]) if len(trial.after) == 1 else None
+    module = getattr(getattr(base, "network", None), "module", None)
+    fitted = isinstance(base, NetworkText) and isinstance(module, Classifier)
+    if base is None or not fitted:
+        raise ValueError(
+            f"trial {trial.name!r} can go on from one fitted transformer or student only: name "
+            "one in after, no form, no ensemble"
+        )
+    if base.labels != rows.names:
+        raise ValueError(
+            f"trial {trial.after[0]!r} answers {', '.join(base.labels)}, the rows are labelled "
+            f"{', '.join(rows.names)}: fit it on the same snapshot"
+        )
+    whole: Classifier = copy.deepcopy(module).requires_grad_(True)
+    answered, pooling = np.array(base.answered), whole.embedder.pooling
+    return Start(whole.encoder, base.encoding, pooling, answered, whole.head, base.held)
 
 
 def tune(  # noqa: PLR0917  from what, on what, how, telling whom
@@ -111,10 +158,10 @@ def tune(  # noqa: PLR0917  from what, on what, how, telling whom
     context: FitContext,
     imitate: Callable[[tuple[str, ...]], Soft] | None = None,
 ) -> NetworkText:
-    """Put a new head on an encoder and train both.
+    """Put a head on an encoder and train both.
 
     Args:
-        start: The encoder.
+        start: The encoder, and the head if it has one.
         rows: Texts; a share of them is held out to stop the training.
         params: Loss, dropout, augmentation.
         config: The trainer's.
@@ -137,23 +184,29 @@ def tune(  # noqa: PLR0917  from what, on what, how, telling whom
         soft=None if imitate is None else imitate(part.texts),
         augment=augmentations(params.augment) if params.augment else None,
     )
-    history = train(task, config, context)
+    with qat.felt(module) if params.quantisation_aware else nullcontext():
+        history = train(task, config, context)
     answered = tuple(start.answered.tolist())
     network = TorchNetwork(module.cpu().eval(), len(answered))
-    notes = {"training": told(history), "rows": len(part.texts), "held_rows": len(held.texts)}
-    return NetworkText(
-        TRANSFORMER, rows.names, answered, start.encoding, network, params.held, notes
-    )
+    counts = {"rows": len(part.texts), "held_rows": len(held.texts)}
+    notes = {
+        "training": told(history), **counts, "quantisation_aware": params.quantisation_aware,
+    }  # fmt: skip
+    unseen = min(params.held, start.held)
+    return NetworkText(TRANSFORMER, rows.names, answered, start.encoding, network, unseen, notes)
 
 
 def headed(start: Start, labels: Matrix, params: TuningParams, seed: int) -> Classifier:
-    """The encoder with a new head, which answers each label's frequency at first.
+    """The encoder with its head, or a new one, which answers each label's frequency at first.
 
     Without that the first steps only learn how rare a label is (Lin et al. 2017, section 3.3).
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = Classifier(start.encoder, start.pooling, params.dropout, labels.shape[1])
+    if start.head is not None:
+        module.head.load_state_dict(start.head.state_dict())
+        return module
     nn.init.normal_(module.head.weight, std=0.02, generator=torch.Generator().manual_seed(seed))
     positives, known = (labels == 1).sum(axis=0), (~np.isnan(labels)).sum(axis=0)
     odds = np.zeros(len(known)) if params.balanced else np.log(
