@@ -94,6 +94,8 @@ def calibration(curves: Sequence[Curves], bins: int = 10, dpi: int = DPI) -> byt
 
     Give it the few models to compare (challenger and champion): intervals of many overlap.
     """
+    from matplotlib.ticker import NullFormatter
+
     drawn = figure(7.6)
     top, bottom = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="Perfect calibration")
@@ -113,6 +115,7 @@ def calibration(curves: Sequence[Curves], bins: int = 10, dpi: int = DPI) -> byt
     dress(top, "Calibration", "", "Observed share of positives")
     dress(bottom, "", "Predicted probability", "Rows (log)")
     bottom.set_yscale("log")
+    bottom.yaxis.set_minor_formatter(NullFormatter())  # few rows: its labels would overlap
     top.set(xlim=(-0.01, 1.01), ylim=(-0.02, 1.02))
     legend(drawn)
     return png(drawn, dpi)

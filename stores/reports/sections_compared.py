@@ -35,8 +35,8 @@ def models(it: ReportData, dpi: int) -> Section:
     if it.ranks:
         best = it.ranks.models[it.ranks.ranks.index(min(it.ranks.ranks))]
         reading = (
-            "Critical-difference diagram: 1 is best; models joined by a bar do not differ "
-            f"(Nemenyi's test; Friedman's p {words.p_value(it.ranks.p)})."
+            "Critical-difference diagram: 1 is best; models joined by a bar are not shown to "
+            f"differ (Nemenyi's test; Friedman's p {words.p_value(it.ranks.p)})."
         )
         alt = f"Average ranks of {len(it.ranks.models)} models; {best} is best."
         png = ranks_plot.critical_difference(it.ranks, dpi)

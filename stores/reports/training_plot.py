@@ -82,7 +82,7 @@ def _panel(axes: Axes, curves: Sequence[TrainingCurve]) -> None:
     right.yaxis.tick_right()
     for curve in curves:
         epochs = np.arange(1, len(curve.loss) + 1)
-        axes.plot(epochs, curve.loss, color=BLUE, ls="--", lw=1.8)
+        axes.plot(epochs, curve.loss, color=BLUE, ls="--", lw=1.8, marker=".", ms=5)
         right.plot(np.arange(1, len(curve.validation) + 1), curve.validation, color=VERMILION, lw=2)
         at = best_epoch(curve)
         right.plot(
