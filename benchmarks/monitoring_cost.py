@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit
 
-from assets.stages.evaluation import INPUT, TIME, WATCHED, candidate_file
+from assets.stages.kept import candidate_file, write_watched
 from assets.stages.monitoring import monitor
 from models.contracts.product import (
     EVENT_TIME,
@@ -47,6 +47,7 @@ from models.contracts.product import (
 from models.contracts.results import Estimate, Release, Snapshot
 from models.core.profile import build_profile
 from models.core.realised import realised
+from models.kinds import Watched
 from stores.home import Home
 from stores.ledger import Ledger
 
@@ -119,10 +120,7 @@ def release(product: ModelProduct, home: Home, generator: np.random.Generator) -
     )
     frame.to_parquet(snapshot / "holdout.parquet")
     frame.to_parquet(home.table(product.data.features))
-    watched = {f"{INPUT}{n}": v for n, v in zip(product.data.names, inputs.T, strict=True)}
-    pd.DataFrame({LABEL: labels, TIME: times, **watched, "c": scores}).to_parquet(
-        evaluation / WATCHED
-    )
+    write_watched(product, evaluation, "c", Watched(inputs, scores, labels, times))
     (snapshot / "manifest.json").write_text(manifest(product).model_dump_json())
     profile = build_profile(
         product.key, "e", "c", inputs, product.data.names, scores, labels, times,

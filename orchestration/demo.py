@@ -70,7 +70,7 @@ def _chain(site: Site, out: Console) -> bool:
 
 def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
     """Send a few held-out rows to the service and show what it answers."""
-    from assets.stages.evaluation import find_candidate_file
+    from assets.stages.kept import find_candidate_file
     from assets.stages.service import roll_out
 
     home = settings.home_paths()

@@ -9,7 +9,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
@@ -28,7 +27,7 @@ from assets.stages.kept import SCORES, candidate_file, write_watched
 from assets.stages.pages import write_pages
 from assets.stages.snapshots import load_model, read_tables
 from models.contracts.monitoring import ReferenceProfile
-from models.contracts.product import LABEL, TENANT, ModelProduct
+from models.contracts.product import TENANT, ModelProduct
 from models.contracts.results import Candidate, CandidateSet, Evaluation, Measure, Scorecard
 from models.kinds import kind_of
 from stores.files import settle, unnamed_folder
@@ -178,8 +177,8 @@ def _keep(
     with unnamed_folder(home.evaluation(product, "-").parent) as aside:
         answers = {f"{c}:{n}": v for c, o in judged.items() for n, v in o.answers.items()}
         units.assign(**answers).to_parquet(aside / SCORES)
-        for candidate_id, one in watched.items():
-            write_watched(product, aside, candidate_id, one)
+        for candidate_id, seen in watched.items():
+            write_watched(product, aside, candidate_id, seen)
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
         manifests = [one.model.candidate for one in judged.values()]
         for candidate_id in releasable(evaluation, manifests):

@@ -8,12 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from assets.stages.candidates import load_candidate
-from assets.stages.evaluation import (
-    candidate_file,
-    find_candidate_file,
-    profile_of,
-    read_watched,
-)
+from assets.stages.evaluation import profile_of
+from assets.stages.kept import candidate_file, find_candidate_file, read_watched
 from assets.stages.monitoring_traffic import newer_rows
 from assets.stages.monitoring_window import Judge
 from assets.stages.snapshots import load_model, read_snapshot

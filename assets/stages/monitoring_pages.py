@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.stages.evaluation import read_watched
+from assets.stages.kept import read_watched
 from assets.stages.monitoring_window import Judge
 from models.contracts.monitoring import MonitoringResult, VersionWindow, WindowReport
 from models.contracts.results import Release

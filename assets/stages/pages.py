@@ -14,7 +14,7 @@ from assets.stages.comparisons import average_ranks, every_pair, label_rows, mod
 from assets.stages.kept import SCORES, read_watched
 from assets.stages.snapshots import read_snapshot
 from models.contracts.base import Frozen
-from models.contracts.product import JUDGED, LABEL, ModelProduct
+from models.contracts.product import JUDGED, ModelProduct
 from models.contracts.results import Evaluation, GateDecision
 from models.kinds import Learned, kind_of
 from models.registry import load_learner
@@ -23,8 +23,6 @@ from stores.reports.compared import LabelRow, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import pandas as pd
 
     from models.contracts.results import Candidate
     from models.kinds import Model, Tables
@@ -63,8 +61,6 @@ def write_pages(
         folder: The evaluation's folder, not yet in its place.
         judged: The loaded challenger and the snapshot's tables.
     """
-    import pandas as pd
-
     from stores.reports.evidently_report import write_evidently
 
     challenger, tables = judged
@@ -123,8 +119,6 @@ def write_report_page(
     decision: GateDecision | None,
 ) -> None:
     """Render ``report.html`` from what lies in the evaluation's folder."""
-    import pandas as pd
-
     from models.core.metrics import METRICS, classification_report, confusion
     from stores.reports import ReportData
     from stores.reports.page import write_report

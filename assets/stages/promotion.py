@@ -21,7 +21,8 @@ from assets.stages.common import (
     table,
 )
 from assets.stages.comparisons import model_answers
-from assets.stages.evaluation import SCORES, releasable
+from assets.stages.evaluation import releasable
+from assets.stages.kept import SCORES
 from assets.stages.pages import write_report_page
 from models.contracts.product import TENANT, ModelProduct
 from models.contracts.results import CandidateSet, Evaluation, GateDecision, Release

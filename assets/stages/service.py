@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.stages.bento import current_release, pack
 from assets.stages.common import stage_asset, stage_key
-from assets.stages.evaluation import find_candidate_file
+from assets.stages.kept import find_candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
 from stores.deployer import Deployer, Rollout, RolloutError

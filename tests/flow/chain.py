@@ -23,7 +23,7 @@ from assets.dbt import Passed, build_dbt_assets, passed
 from assets.dbt_manifest import load_manifest
 from assets.raw import SOURCES, build_raw
 from assets.sources import merges
-from assets.stages.evaluation import candidate_file
+from assets.stages.kept import candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct, Trial
 from models.contracts.results import CandidateSet, Evaluation, Snapshot

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.stages import monitoring_decisions
-from assets.stages.evaluation import candidate_file, read_watched
+from assets.stages.kept import candidate_file, read_watched
 from assets.stages.monitoring import LATEST, build, monitor, read_latest, read_reports
 from models.contracts.monitoring import OVERALL, MonitoringResult, ReferenceProfile, WindowReport
 from models.contracts.product import KNOWN_TIME, TENANT, Monitoring
