@@ -114,7 +114,7 @@ def _precision(lists: Lists) -> Vector:
 
 
 def _hit_rate(lists: Lists) -> Vector:
-    return lists.hits.any(axis=1).astype(np.float64)
+    return np.asarray(lists.hits.any(axis=1), np.float64)
 
 
 def _map(lists: Lists) -> Vector:
