@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from models.contracts.learner import Matrix
+from models.contracts.learner import ALONE, Matrix
 from models.contracts.product import Trial
-from models.core import artifact, signing
+from models.core import artifact, frames, signing
 from models.registry import get, load_learner
-from tests.contract.rows import TENANTS, draw, training_rows
+from tests.contract.rows import TENANTS, draw, feature_tables
 
 FOLDER = Path(__file__).parent
 PUBLIC_KEY, CASES, MODEL = "public.pem", "cases.json", "model"
@@ -78,7 +78,8 @@ def freeze(name: str) -> Path:
 def _freeze_one(folder: Path, trial: Trial, private: Path) -> None:
     product = get(PRODUCT)
     learner = load_learner(product)
-    predictor = learner.fit(trial, training_rows(product, ROWS, SEED))
+    frame = feature_tables(product, ROWS, SEED)[product.data.features]
+    predictor = learner.fit(trial, frames.training_rows(frame, product.data.names), ALONE)
     (folder / MODEL).mkdir(parents=True)
     predictor.save(folder / MODEL)
     artifact.seal(
@@ -87,7 +88,7 @@ def _freeze_one(folder: Path, trial: Trial, private: Path) -> None:
         columns=product.data.names, tenants=TENANTS, seed=trial.seed, cv={}, threshold=0.5,
         fit_seconds=0.0,
     )  # fmt: skip
-    inputs = draw(product, ASKED, SEED + 1)
+    inputs = draw(product.data.columns, ASKED, SEED + 1)
     cases = {
         "inputs": _plain(inputs),
         "derived": _plain(derived(predictor, inputs)),

@@ -5,11 +5,13 @@ from datetime import timedelta
 import pytest
 from typer.testing import CliRunner
 
+from models.registry import products
 from orchestration.cli import app, out
 from stores.home import Home
 from tests.unit.loop_home import decide, judged
 
 KEY = "risk/sync_conflict"
+KEYS = ", ".join(product.key for product in products())
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_explain_of_nothing_is_an_empty_record(assay):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("status", "no/such"), "no product 'no/such'; there are: risk/sync_conflict"),
+        (("status", "no/such"), f"no product 'no/such'; there are: {KEYS}"),
         (("rollback", KEY), "no earlier release to go back to"),
         (("approve", KEY, "--by", "Ada"), "nothing waits for approval"),
         (("serve", KEY), "no release yet"),
