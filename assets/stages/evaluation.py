@@ -171,12 +171,15 @@ def _keep(
 
     Golden requests and a profile for everything that may be released: challenger and its forms.
     """
+    import pandas as pd
+
     product, tables, units = holdout
     kind = kind_of(product.contract)
     watched = {c: kind.watched(product, units, o.answers, tables) for c, o in judged.items()}
     with unnamed_folder(home.evaluation(product, "-").parent) as aside:
         answers = {f"{c}:{n}": v for c, o in judged.items() for n, v in o.answers.items()}
-        units.assign(**answers).to_parquet(aside / SCORES)
+        columns = pd.DataFrame(answers, index=units.index)
+        pd.concat([units, columns], axis=1).to_parquet(aside / SCORES)
         for candidate_id, seen in watched.items():
             write_watched(product, aside, candidate_id, seen)
         (aside / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
