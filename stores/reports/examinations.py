@@ -16,24 +16,28 @@ LARGE = 100.0
 
 
 def measures_table(cards: Sequence[Scorecard], examination: str | None = None) -> list[Row]:
-    """One row per measure with its direction, one column per model that has any measure.
+    """One row per measure with its direction, one column per model that has any of them.
 
     Args:
         cards: The judged models.
         examination: Only this one's measures; None for all.
     """
-    names, examined = model_names(cards), [card for card in cards if card.measures]
-    rows = []
-    for key, measure in _measures(examined).items():
-        if examination in (None, examination_of(key)):
-            row: Row = {
-                "Measure": words.sentence(measure.title),
-                "Best": "high" if measure.higher_is_better else "low",
-                "Guardrail metric": key,
-            }
-            row |= {names[c.candidate_id]: _value(c.measures.get(key)) for c in examined}
-            rows.append(row)
-    return rows
+    names = model_names(cards)
+    wanted = {
+        key: measure
+        for key, measure in _measures(cards).items()
+        if examination in (None, examination_of(key))
+    }
+    examined = [card for card in cards if wanted.keys() & card.measures.keys()]
+    return [
+        {
+            "Measure": words.sentence(measure.title),
+            "Best": "high" if measure.higher_is_better else "low",
+            "Guardrail metric": key,
+            **{names[card.candidate_id]: _value(card.measures.get(key)) for card in examined},
+        }
+        for key, measure in wanted.items()
+    ]
 
 
 def examinations(cards: Sequence[Scorecard]) -> list[str]:

@@ -27,7 +27,7 @@ MAX_SLICES = 25
 
 
 def measured(card: Scorecard, metric: str) -> list[str]:
-    """Slices on which the metric has a value: overall, named ones, then tenants by rows."""
+    """Slices on which the metric has a value: overall, named, tenants, derived; each by rows."""
     found = [
         name
         for name, metrics in card.metrics.items()

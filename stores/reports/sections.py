@@ -22,6 +22,10 @@ from stores.reports import (
 from stores.reports.parts import Plot, Section, Table, narrow
 from stores.reports.tables import Row
 
+BORKAN = (
+    ". BPSN: the others' positives and the group's negatives, low where harmless mentions of the "
+    "group are scored high; BNSP: the reverse (Borkan et al. 2019)"
+)
 RAILS = "Guardrails: what must not get worse; a small p says that it did"
 FORMS = "Other forms of the challenger; what serves when it is released"
 MARGIN = "What the forms lose; a small p says that the error grew by less than the margin"
@@ -74,14 +78,14 @@ def _ranking(it: ReportData, dpi: int) -> Section:
         Plot(
             plots.roc(it.curves, dpi),
             f"ROC curves of {names}.",
-            "The nearer a curve runs to the upper left corner, the better the model ranks; each "
-            "mark is the model's decision threshold.",
+            f"Of {it.positive}: the nearer a curve runs to the upper left corner, the better the "
+            "model ranks; each mark is the model's decision threshold.",
         ),
         Plot(
             plots.precision_recall(it.curves, dpi),
             f"Precision-recall curves of {names}.",
-            "Precision is the share of alarms that are right, recall the share of cases that are "
-            "found; guessing stays on the base rate.",
+            f"Of {it.positive}: precision is the share of alarms that are right, recall the share "
+            "of cases that are found; guessing stays on the base rate.",
         ),
     )
     return Section("ranking", "Ranking", shown)
@@ -134,7 +138,8 @@ def _slices(it: ReportData, dpi: int) -> Section:
         png = forest.slices(challenger, champion, it.metric, dpi)
         shown.append(Plot(png, alt, reading))
     rows = tables.slices_table(challenger, champion, it.metric)
-    compared = Table(f"{name} per slice", rows)
+    derived = any(words.slice_order(one) == words.LAST for one in challenger.metrics)
+    compared = Table(f"{name} per slice{BORKAN if derived else ''}", rows)
     every = narrow(tables.metrics_table(challenger, it.metric), kept=2, most=6)
     caption = "Every metric of the challenger per slice"
     wide = [Table(f"{caption}, {i} of {len(every)}", part) for i, part in enumerate(every, 1)]

@@ -109,9 +109,14 @@ def slices_table(challenger: Scorecard, champion: Scorecard | None, metric: str)
 
 
 def metrics_table(card: Scorecard, metric: str) -> list[Row]:
-    """One row per slice of one model, every metric with its interval."""
+    """One row per slice of one model, every metric with its interval.
+
+    Without derived slices: their share of positives is made, and most metrics depend on it.
+    """
     columns, rows = _metrics([card], metric), []
     for name in _slices(card):
+        if words.slice_order(name) == words.LAST:
+            continue
         row: Row = {"Slice": words.slice_name(name), "Judged": card.rows.get(name, 0)}
         found = card.metrics[name]
         row |= {words.metric(key): words.interval(found.get(key)) for key in columns}
@@ -252,10 +257,9 @@ def _metrics(cards: Sequence[Scorecard], first: str) -> list[str]:
 
 
 def _slices(card: Scorecard) -> list[str]:
-    """The slices: overall, named ones, then tenants by rows."""
-    return sorted(
-        card.metrics, key=lambda name: (words.slice_order(name), -card.rows.get(name, 0), name)
-    )
+    """The slices that have rows: overall, named ones, tenants, derived ones, each by rows."""
+    filled = [name for name in card.metrics if card.rows.get(name, 0)]
+    return sorted(filled, key=lambda name: (words.slice_order(name), -card.rows.get(name, 0), name))
 
 
 def _folds(values: Sequence[float] | None) -> str:

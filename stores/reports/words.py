@@ -20,6 +20,9 @@ TESTS = {
     "paired_bootstrap": "Paired bootstrap",
 }
 
+#: Slices that are derived from a group of people, see ``models.core.slices.masks``.
+DERIVED = ("bpsn", "bnsp")
+LAST = 3
 NOT_DECIDED = "Not yet decided: the gate has not judged this evaluation."
 MISSING = "n/a"
 
@@ -51,7 +54,13 @@ def direction(name: str) -> str:
 
 
 def slice_name(name: str) -> str:
-    """A slice's name for a person: ``slice_hard`` -> ``hard slice``."""
+    """A slice's name for a person: ``slice_hard`` -> ``hard slice``.
+
+    ``bpsn_identity_women`` -> ``women, BPSN`` (background positive, subgroup negative).
+    """
+    derived, _, group = name.partition("_identity_")
+    if derived in DERIVED and group:
+        return f"{group.replace('_', ' ')}, {derived.upper()}"
     if name.startswith("slice_"):
         return f"{name.removeprefix('slice_').replace('_', ' ')} slice"
     return name
@@ -124,9 +133,11 @@ def decision(value: GateDecision | None) -> str:
 
 
 def slice_order(name: str) -> int:
-    """Where a slice stands in a list: overall (0), named slices (1), tenants (2)."""
+    """Where a slice stands in a list: overall (0), named slices (1), tenants (2), derived (``LAST``)."""
     if name == "overall":
         return 0
+    if name.partition("_identity_")[0] in DERIVED:
+        return LAST
     return 1 if name.startswith("slice_") else 2
 
 

@@ -72,7 +72,9 @@ def scorecard(candidate_id: str, trial: str) -> Scorecard:
         latency_p95_ms=0.4567,
         size_bytes=812_345,
         importance={f"input_{i}": (i + 1) / 210 for i in range(20)},
-        measures={} if candidate_id == CHAMPION else MEASURES,
+        measures={CHAMPION: {}, OTHER: {"cost.bytes": MEASURES["cost.bytes"]}}.get(
+            candidate_id, MEASURES
+        ),
     )
 
 

@@ -229,6 +229,7 @@ def test_nothing_to_draw_is_an_error_and_no_empty_plot():
         (words.signed(0.0123), "+0.012"),
         (words.metric("precision_at_80_recall"), "Precision at 80 % recall"),
         (words.slice_name("slice_hard"), "hard slice"),
+        (words.slice_name("bpsn_identity_people_of_age"), "people of age, BPSN"),
         (words.metric("ndcg_at_10"), "nDCG@10"),
         (words.metric("attack.typo"), "attack.typo"),
         (words.sentence("decisions of ROC-AUC"), "Decisions of ROC-AUC"),

@@ -131,9 +131,10 @@ def test_numbers_of_the_page_are_the_measured_ones(shown):
 
 def test_examinations_show_every_measure_of_the_models_that_have_any(shown):
     attack = shown.table("Attack")
-    assert attack[0] == ["Measure", "Best", "Guardrail metric", "logistic", "xgboost (cccccc)"]
+    assert attack[0] == ["Measure", "Best", "Guardrail metric", "xgboost (cccccc)"]
     assert attack[1][1:4] == ["high", "attack.typo", "0.800 [0.750, 0.850]"]
     assert attack[2][1:4] == ["low", "attack.flips", "0.100"]  # no interval, none invented
+    assert shown.table("Cost")[0][3:] == ["logistic", "xgboost (cccccc)"]
     assert shown.table("Cost")[1] == ["nDCG per byte", "high", "cost.bytes", "1234.6", "1234.6"]
 
 
@@ -158,6 +159,19 @@ def test_models_are_compared_two_by_two_by_label_and_by_rank(shown):
     ranks = shown.table("Average ranks")
     assert [row[1] for row in ranks[1:]] == ["1.96", "2.00", "2.89", "3.14"]
     assert ranks[1][0] == NASTY
+
+
+def test_slices_without_rows_are_left_out_and_derived_ones_stand_last():
+    overall, added = CARDS[2].metrics["overall"], ("bpsn_identity_women", "slice_empty")
+    changes = {
+        "metrics": CARDS[2].metrics | dict.fromkeys(added, overall),
+        "rows": CARDS[2].rows | {"bpsn_identity_women": 599, "slice_empty": 0},
+    }
+    rows = tables.slices_table(CARDS[2].model_copy(update=changes), None, "f1")
+    assert len(rows) == len(CARDS[2].metrics) + 1
+    assert rows[-1]["Slice"] == "women, BPSN"
+    every = tables.metrics_table(CARDS[2].model_copy(update=changes), "f1")
+    assert len(every) == len(CARDS[2].metrics)  # its base rate is made
 
 
 def test_users_have_no_positives_and_a_form_is_said_to_be_one():
