@@ -133,7 +133,7 @@ def decision(value: GateDecision | None) -> str:
 
 
 def slice_order(name: str) -> int:
-    """Where a slice stands in a list: overall (0), named slices (1), tenants (2), derived (``LAST``)."""
+    """Where a slice stands in a list: overall, named slices, tenants, derived ones (``LAST``)."""
     if name == "overall":
         return 0
     if name.partition("_identity_")[0] in DERIVED:
