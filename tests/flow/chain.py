@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from assets.sources import merges
 from assets.stages.kept import candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct, Trial
-from models.contracts.results import CandidateSet, Evaluation, Snapshot
+from models.contracts.results import CandidateSet, Evaluation, GateDecision, Snapshot
 from models.core.signing import ensure_keypair
 from models.risk.sync_conflict.product import NAMED, PRODUCT
 from orchestration.refresh import Workplace, plan
@@ -37,6 +38,7 @@ from stores.files import sha256, write_atomic
 from stores.home import Home
 from stores.landing import Landing
 from stores.ledger import Ledger
+from tests.flow.pages import without_evidently
 
 ROWS, SEED = 4_000, 0
 STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento", "service")
@@ -106,13 +108,16 @@ class Place:
     root: Path
     product: ModelProduct = CHEAP
     deployer: Any = field(default_factory=RecordingDeployer)
+    rows: int = ROWS
+    #: Whether Evidently's pages are made as well.
+    evidently: bool = False
 
     @property
     def settings(self) -> Settings:
         """Settings that the environment of the tests does not change."""
         return Settings(
             home=self.root, origin="generator", mirror=None, public_url=None,
-            generator_seed=SEED, generator_rows=ROWS, mlflow_uri=None,
+            generator_seed=SEED, generator_rows=self.rows, mlflow_uri=None,
         )  # fmt: skip
 
     @property
@@ -144,11 +149,15 @@ class Place:
         MLflow keeps the absolute paths of its artifacts: a copy adds runs beside the original's.
         """
         shutil.copytree(self.root, root)
-        return Place(root, product or self.product)
+        return Place(root, product or self.product, rows=self.rows)
 
     def serving(self, deployer: Any) -> Place:
         """The same home with another deployer."""
         return replace(self, deployer=deployer)
+
+    def pages(self) -> AbstractContextManager[None]:
+        """Evidently's pages as this place wants them."""
+        return nullcontext() if self.evidently else without_evidently()
 
     def stages(self, first: str = "dataset", last: str = "service") -> list[str]:
         """Keys of the stages from one to another."""
@@ -164,7 +173,7 @@ class Place:
 
     def run(self, keys: Collection[str]) -> Ran:
         """One run of these assets."""
-        with instance(self.settings) as found:
+        with self.pages(), instance(self.settings) as found:
             wanted = [dg.AssetKey.from_user_string(key) for key in keys]
             result = execute(self.definitions, found, wanted)
         checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
@@ -211,6 +220,13 @@ class Place:
         """The newest evaluation."""
         text = (self.evaluation_folder() / "evaluation.json").read_text()
         return Evaluation.model_validate_json(text)
+
+    def decision(self) -> GateDecision:
+        """What the gate said of the newest evaluation."""
+        found = self.ledger.decision(self.evaluation().evaluation_id)
+        if found is None:
+            raise LookupError("the gate was not asked yet")
+        return found
 
     def evaluation_folder(self) -> Path:
         """Folder of the newest evaluation."""

@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from assets import dbt_manifest
+from models.contracts.product import ModelProduct
 from models.core import artifact
+from models.kinds import kind_of
 from stores.deployer import Deployer, ServiceRecord
 from tests.flow.chain import CHEAP, TREES, Place, Ran, deployer_of, with_trials
 
@@ -31,6 +34,8 @@ class Revived(NamedTuple):
     killed: Ran
     left: dict[str, str]
     finished: Ran
+    #: Trials that the run which finished had to fit.
+    fitted: list[str]
     deployer: Deployer
 
     @property
@@ -84,15 +89,33 @@ def judged(base: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
 def revived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Revived]:
     root = tmp_path_factory.mktemp("revived") / "home"
     deployer = deployer_of(root)
-    place = Place(root, CHEAP, deployer)
+    place = Place(root, CHEAP, deployer, evidently=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artifact, "seal", _killed_at_the_second(artifact.seal))
         killed = place.refresh()
     left = place.plan()
     try:
-        yield Revived(place, killed, left, place.run(list(left)), deployer)
+        with recorded_fits(place.product) as fitted:
+            finished = place.run(list(left))
+        yield Revived(place, killed, left, finished, fitted, deployer)
     finally:
         deployer.stop(place.product)
+
+
+@contextmanager
+def recorded_fits(product: ModelProduct) -> Iterator[list[str]]:
+    """Names of the trials that are fitted while it lasts."""
+    fitted: list[str] = []
+    kind = type(kind_of(product.contract))
+    fit = kind.fit
+
+    def recording(self, product, learner, trial, *rest):
+        fitted.append(trial.name)
+        return fit(self, product, learner, trial, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "fit", recording)
+        yield fitted
 
 
 class Sql(NamedTuple):

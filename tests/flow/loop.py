@@ -116,5 +116,5 @@ class LoopPlace(Place):
 
     @contextmanager
     def _site(self) -> Iterator[loop.Site]:
-        with instance(self.settings) as found:
+        with self.pages(), instance(self.settings) as found:
             yield loop.Site(self.definitions, found, self.settings, self.deployer)

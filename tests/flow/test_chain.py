@@ -1,10 +1,11 @@
-"""The whole chain in an empty home: what a clean run makes, and that it really serves."""
+"""The whole chain in an empty home: what a clean run makes, a killed one, and that it serves."""
 
 from __future__ import annotations
 
 import httpx
 
 from models.core.artifact import verify
+from orchestration.refresh import upstream
 from stores.files import sha256
 from tests.flow.chain import Place
 from tests.flow.conftest import Clean, Revived
@@ -12,10 +13,11 @@ from tests.flow.conftest import Clean, Revived
 
 def test_a_clean_run_makes_every_asset_and_every_check_passes(clean: Clean) -> None:
     graph = clean.place.definitions.resolve_asset_graph()
+    every = upstream(graph, [clean.place.product], "service")
     assert clean.ran.success, clean.ran.error
     assert clean.ran.failed == {}
-    assert clean.ran.materialized == {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert set(clean.ran.checks) == {key.name for key in graph.asset_check_keys}
+    assert clean.ran.materialized == {key.to_user_string() for key in every}
+    assert set(clean.ran.checks) == {key.name for key in graph.get_check_keys_for_assets(every)}
 
 
 def test_the_first_champion_is_released_and_rolled_out(base: Place) -> None:
@@ -54,7 +56,6 @@ def test_the_evaluation_s_pages_are_there_and_the_report_says_the_decision(base:
     golden = base.golden()
     assert len(golden.rows) == 32
     assert len(set(golden.expected)) > 20, "answers of a model, not a constant"
-    assert (folder / "evidently.html").stat().st_size > 1_000_000
     decision = base.ledger.decision(base.evaluation().evaluation_id)
     assert decision is not None
     assert decision.reason.split(",")[0] in (folder / "report.html").read_text()
@@ -75,6 +76,7 @@ def test_the_chain_ends_in_a_service_that_answers_as_offline(revived: Revived) -
     place, url = revived.place, revived.service.url
     release = place.ledger.current()
     assert release is not None
+    assert (place.evaluation_folder() / "evidently.html").stat().st_size > 1_000_000
     golden = place.golden()
     answer = httpx.post(f"{url}/predict", json={"rows": golden.rows[:5]}, timeout=30)
     assert answer.status_code == 200
@@ -87,3 +89,20 @@ def test_the_chain_ends_in_a_service_that_answers_as_offline(revived: Revived) -
     assert "32 golden requests answered as offline" in (
         revived.finished.checks["golden"].description or ""
     )
+
+
+def test_a_killed_run_is_finished_by_the_next(base: Place, revived: Revived) -> None:
+    place, killed = revived.place, revived.killed
+    assert not killed.success
+    assert f"{place.product.key}/dataset" in killed.materialized
+    assert not killed.materialized & set(place.stages("candidates"))
+    assert set(revived.left) == set(place.stages("candidates")), "what was done is not done again"
+    assert revived.finished.success, revived.finished.error
+    assert place.candidates().candidates == base.candidates().candidates
+    sealed = [p.name for p in place.home.candidate(place.product, "-").parent.iterdir()]
+    expected = [*base.candidates().candidates, f"set-{base.candidates().set_id}.json"]
+    assert sorted(sealed) == sorted(expected), "nothing half is left"
+    assert revived.fitted == ["logistic_all"], "the trial that was sealed is not fitted again"
+    kinds = [entry.kind for entry in place.ledger.entries()]
+    assert kinds == ["decision", "release", "rollout"]
+    assert place.plan() == {}

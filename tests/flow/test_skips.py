@@ -1,4 +1,4 @@
-"""Only what changed runs: inputs, code, configuration; and a killed run is finished by the next."""
+"""Only what changed runs: inputs, code, configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from assets.sources import merges_generator
 from stores.landing import Landing
 from tests.flow.chain import SEED, Place, events
-from tests.flow.conftest import Revived, Sql
+from tests.flow.conftest import Sql
 
 FEATURES = "features/risk/merges"
 
@@ -80,22 +80,6 @@ def test_a_changed_gate_asks_the_gate_and_packs_what_serves(base: Place, tmp_pat
     added = place.ledger.entries()[len(before) :]
     assert [entry.kind for entry in added] == ["rollout"], "the same evaluation is not judged twice"
     assert place.aliases() == aliases
-    assert place.plan() == {}
-
-
-def test_a_killed_run_is_finished_by_the_next(base: Place, revived: Revived) -> None:
-    place, killed = revived.place, revived.killed
-    assert not killed.success
-    assert f"{place.product.key}/dataset" in killed.materialized
-    assert not killed.materialized & set(place.stages("candidates"))
-    assert set(revived.left) == set(place.stages("candidates")), "what was done is not done again"
-    assert revived.finished.success, revived.finished.error
-    assert place.candidates().candidates == base.candidates().candidates
-    sealed = [p.name for p in place.home.candidate(place.product, "-").parent.iterdir()]
-    expected = [*base.candidates().candidates, f"set-{base.candidates().set_id}.json"]
-    assert sorted(sealed) == sorted(expected), "nothing half is left"
-    kinds = [entry.kind for entry in place.ledger.entries()]
-    assert kinds == ["decision", "release", "rollout"]
     assert place.plan() == {}
 
 
