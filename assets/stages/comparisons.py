@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from models.contracts.product import ModelProduct
 from models.contracts.results import Candidate, Estimate, Scorecard, Snapshot
-from stores.reports.compared import LabelRow, Pair, Ranks
-from stores.reports.tables import model_names
+from stores.reports import LabelRow, Pair, Ranks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +75,7 @@ def average_ranks(
 
     from models.core.metrics import error
     from models.core.significance import cliques, friedman_nemenyi
+    from stores.reports.tables import model_names
 
     names, forms = model_names(cards), {one.candidate_id for one in candidates if one.form}
     cards = [card for card in cards if card.candidate_id not in forms]

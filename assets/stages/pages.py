@@ -19,7 +19,7 @@ from models.contracts.results import Evaluation, GateDecision
 from models.kinds import Learned, kind_of
 from models.registry import load_learner
 from stores.home import Home
-from stores.reports.compared import LabelRow, Pair
+from stores.reports import LabelRow, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from models.contracts.base import Frozen
 from models.contracts.learner import Vector
-from models.contracts.results import Candidate, GateDecision, Scorecard, Snapshot
+from models.contracts.results import Candidate, Estimate, GateDecision, Scorecard, Snapshot
 
 if TYPE_CHECKING:
     from models.core.metrics import ClassRow, Confusion
-    from stores.reports.compared import LabelRow, Pair, Ranks
 
 #: Who a model is in this comparison; it fixes the colour and the line of its curves.
 Role = Literal["challenger", "champion", "candidate"]
@@ -104,6 +104,62 @@ class TrainingCurve:
     def __post_init__(self) -> None:
         if not self.loss or not self.validation:
             raise ReportError(f"{self.name}: a training curve wants at least one epoch")
+
+
+class Pair(Frozen):
+    """Two models on the same units.
+
+    Attributes:
+        better: Name of the model with the smaller error.
+        other: Name of the other.
+        effect: Relative reduction of the other's error.
+        p: Test to its two-sided p-value after Holm's correction over all pairs.
+    """
+
+    better: str
+    other: str
+    effect: Estimate
+    p: dict[str, float]
+
+
+class Ranks(Frozen):
+    """Friedman's test over data sets with Nemenyi's critical difference (Demsar 2006).
+
+    Attributes:
+        over: What the data sets are: ``tenants``, ``folds`` or ``slices``.
+        sets: How many.
+        models: Names.
+        ranks: Average rank of each; 1 is best.
+        critical_difference: Ranks further apart than this differ.
+        p: Of Friedman's test, in Iman and Davenport's form.
+        cliques: Groups of models, by number, that do not differ.
+    """
+
+    over: str
+    sets: int
+    models: tuple[str, ...]
+    ranks: tuple[float, ...]
+    critical_difference: float
+    p: float
+    cliques: tuple[tuple[int, ...], ...]
+
+
+class LabelRow(Frozen):
+    """One model on one label; a metric that is not defined is NaN.
+
+    Attributes:
+        known: Units of which the label is known.
+        threshold: Where F1 is taken.
+    """
+
+    label: str
+    model: str
+    known: int
+    positives: int
+    roc_auc: float
+    average_precision: float
+    f1: float
+    threshold: float
 
 
 @dataclass(frozen=True)

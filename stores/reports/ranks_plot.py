@@ -1,7 +1,7 @@
 """Critical-difference diagram: average ranks on a line, bars over models that do not differ.
 
 Source of the form: Demsar 2006, Statistical comparisons of classifiers over multiple data sets,
-figure 1. The ranks and groups are given (``compared.Ranks``); nothing is tested here.
+figure 1. The ranks and groups are given (``reports.Ranks``); nothing is tested here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stores.reports.canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from stores.reports.compared import Ranks
+    from stores.reports import Ranks
 
 #: Heights in units of a model's line.
 BAR, FIRST = 0.35, 0.9

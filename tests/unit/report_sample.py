@@ -20,8 +20,15 @@ from models.contracts.results import (
 )
 from models.core import metrics
 from models.core.significance import cliques, friedman_nemenyi
-from stores.reports import Curves, LearningCurve, ReportData, TrainingCurve
-from stores.reports.compared import LabelRow, Pair, Ranks
+from stores.reports import (
+    Curves,
+    LabelRow,
+    LearningCurve,
+    Pair,
+    Ranks,
+    ReportData,
+    TrainingCurve,
+)
 
 NASTY = '$a_{$ 漢😀</td><script>alert("x")</script> | `b`'
 METRICS = ("roc_auc", "average_precision", "f1", "brier")
