@@ -216,6 +216,17 @@ def test_lines_are_rare() -> None:
     assert lines == ["at 0", "at 5", "at 10"]
 
 
+def test_a_slow_epoch_says_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every step takes longer than the quiet time; a line per epoch ends it."""
+    monkeypatch.setattr("models.core.trainer.history.QUIET_SECONDS", 0.0)
+    lines: list[str] = []
+    config = TrainerConfig(max_epochs=2, batch_size=1, device="cpu")
+    train(Regression(batch=1), config, FitContext(say=lines.append))
+    steps = [line.split(":")[0] for line in lines]
+    assert len(steps) == 2 * (20 + 1)  # steps 1, 3, .. 39 of 40
+    assert steps[:2] == ["epoch 1/2, step 1/40", "epoch 1/2, step 3/40"]
+
+
 def test_speed_and_what_is_left() -> None:
     now = [0.0]
     speed = Speed(lambda: now[0])

@@ -42,7 +42,7 @@ class OnnxParams(Frozen):
     Attributes:
         precision: ``fp32``; ``int8``: weights per channel, activations scaled text by text;
             ``int8_static``: activations scaled as on ``calibration_rows`` training texts.
-        threads: Of one answer; 0 takes every core.
+        threads: Of one answer; 0 takes ``OMP_NUM_THREADS``, else every core.
         tolerance: Largest difference of a probability at which an fp32 form is still the same.
         calibration_rows: Texts that fix the scales of ``int8_static``.
     """
@@ -77,8 +77,10 @@ class OnnxNetwork:
         import onnxruntime  # type: ignore[import-untyped]  # ships no types
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = self.threads or _cores()
         options.inter_op_num_threads = 1
+        # threads that wait busily gain nothing measurable, and starve whatever shares the cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.use_deterministic_compute = True
         options.log_severity_level = 3
         return onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
@@ -103,6 +105,12 @@ class OnnxNetwork:
 
         how = json.loads((folder / _RUN_FILE).read_text())
         return cls((folder / _GRAPH_FILE).read_bytes(), **how)
+
+
+def _cores() -> int:
+    """Cores of this process, or fewer where torch is told fewer: one word for both runtimes."""
+    cores, told = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(told)) if told.isdecimal() and int(told) else cores
 
 
 def fit(trial: Trial, rows: TextRows, context: FitContext) -> TextPredictor:

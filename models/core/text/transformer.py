@@ -134,9 +134,8 @@ def _fitted(trial: Trial, rows: TextRows, context: FitContext) -> Start:
         )
     base = context.bases.get(trial.after[0]) if len(trial.after) == 1 else None
     module = getattr(getattr(base, "network", None), "module", None)
-    fitted = isinstance(base, NetworkText) and isinstance(module, Classifier)
-    if base is None or not fitted:
-        raise ValueError(
+    if not (isinstance(base, NetworkText) and isinstance(module, Classifier)):
+        raise ValueError(  # noqa: TRY004  what the trial says is wrong, not a type
             f"trial {trial.name!r} can go on from one fitted transformer or student only: name "
             "one in after, no form, no ensemble"
         )

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 #: Seconds between two lines of progress.
 QUIET_SECONDS = 5.0
+#: Most lines during an epoch: on a slow machine every step takes longer than that.
+LINES = 20
 
 
 class History(NamedTuple):

@@ -21,7 +21,7 @@ from models.core.trainer.checkpoint import Checkpoint
 from models.core.trainer.config import TrainerConfig
 from models.core.trainer.distributed import World
 from models.core.trainer.files import Files
-from models.core.trainer.history import History, Speed, Teller, progress
+from models.core.trainer.history import LINES, History, Speed, Teller, progress
 
 
 class Task(Protocol):
@@ -173,7 +173,8 @@ class _Training:
         self.at.step += 1
         self.at.loss_sum += total
         self.speed.steps += 1
-        self.teller.now_and_then(self._line)
+        if (self.at.step - 1) % math.ceil(self.steps / LINES) == 0:
+            self.teller.now_and_then(self._line)
 
     def _clip(self, largest: float, place: str) -> None:
         learning = [weight for weight in self.weights if weight.grad is not None]
