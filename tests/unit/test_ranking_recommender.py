@@ -177,3 +177,31 @@ def test_top_refuses_nan():
 def test_a_recommender_needs_a_member():
     with pytest.raises(ValueError, match="at least one"):
         CatalogueRecommender.of(ROWS, {})
+
+
+def test_a_filter_by_category_or_tag_knows_no_case(tmp_path):
+    fields = {
+        "category": ("Sci-Fi", "Drama", "", "drama", ""),
+        "tags": ("space", "slow", "slow", "", ""),
+    }
+    rows = rows_of([(0, 0)], 1, 5, fields=fields)
+    CatalogueRecommender.of(rows, {"popularity": Popularity(np.ones(5, np.float32))}).save(tmp_path)
+    found = recommender.load(tmp_path)
+    assert found.in_categories(frozenset({"DRAMA"})) == {"i1", "i3"}
+    assert found.in_categories(frozenset({"sci-fi", "slow"})) == {"i0", "i1", "i2"}
+    assert found.in_categories(frozenset({"horror"})) == frozenset()
+
+
+def test_an_item_met_again_stands_once_in_the_history_where_it_was_met_last():
+    member = told()
+    one(member, user="u2", history=("i0", "i1"))
+    assert member.asked[0] == [(2, [3, 0, 1])]
+
+
+def test_a_stranger_s_history_is_read_by_the_first_member_that_can():
+    by_user, reader = told(reads=("user",)), told()
+    members = {"first": by_user, "second": reader}
+    query = Query(user=None, history=("i4",), algorithm="first")
+    (answer,) = CatalogueRecommender.of(ROWS, members).recommend([query])
+    assert answer.algorithm == "second"
+    assert answer.items[0] == "i3"

@@ -158,7 +158,9 @@ def _blended(
     base: CatalogueRecommender, members: Mapping[str, Scorer], weights: Mapping[str, float]
 ) -> BlendedRecommender:
     everyone = {KIND: Blend(dict(members), dict(weights)), **members}
-    return BlendedRecommender(base.items, base.users, everyone, base.seen, base.popularity)
+    return BlendedRecommender(
+        base.items, base.users, everyone, base.seen, base.popularity, base.categories
+    )
 
 
 def _select(

@@ -11,73 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.contracts.learner import Interactions, Query, Ranking
+from models.contracts.learner import Catalogue, Interactions, Query, Ranking
 from models.core.artifact import ArtifactError
+from models.core.ranking.asked import FALLBACK, Answer, Asked, Seen
 from models.core.ranking.popularity import Popularity
 from models.core.ranking.scorers import Numbers, Scorer, load_scorer, positives
 from models.core.ranking.top import top
 
-#: Name of the answer for a user nobody knows anything of.
-FALLBACK = "popularity"
 _FILE, _SEEN = "recommender.json", "seen.safetensors"
 #: Scores held at once, in numbers: 64 MiB of float32.
 _AT_ONCE = 1 << 24
-_NONE: Numbers = np.empty(0, np.int64)
-
-
-class Seen(NamedTuple):
-    """Training histories, in time order within a user.
-
-    Attributes:
-        starts: Shape (u + 1,); user i has positions ``starts[i]`` to ``starts[i + 1]``.
-        items: Shape (n,), item numbers.
-        liked: Shape (n,).
-    """
-
-    starts: Numbers
-    items: Numbers
-    liked: NDArray[np.bool_]
-
-    def of(self, user: int, liked_only: bool) -> Numbers:
-        """Items of one user; none of the unknown user -1."""
-        if user < 0:
-            return _NONE
-        part = slice(self.starts[user], self.starts[user + 1])
-        return self.items[part][self.liked[part]] if liked_only else self.items[part]
-
-
-class Asked(NamedTuple):
-    """One question in numbers instead of ids.
-
-    Attributes:
-        user: -1 when unknown.
-        since: Items since the fit.
-        banned: Items that may not be answered, beside seen ones.
-        only: When given, nothing else may.
-        seen: Whether seen items may be answered.
-        algorithm: Who is asked; who answers may be a fallback.
-    """
-
-    user: int
-    k: int
-    since: Numbers = _NONE
-    banned: Numbers = _NONE
-    only: Numbers | None = None
-    seen: bool = False
-    algorithm: str = FALLBACK
-
-
-class Answer(NamedTuple):
-    """Item numbers and scores, best first, and who answered."""
-
-    items: Numbers
-    scores: NDArray[np.float32]
-    algorithm: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +36,7 @@ class CatalogueRecommender:
         members: Name to scorer; the first answers when nobody asks for another.
         seen: The training histories.
         popularity: Fallback, fitted on all interactions; its counts serve the metrics too.
+        categories: Per item, the names it can be filtered by, in lower case.
     """
 
     items: tuple[str, ...]
@@ -97,6 +44,7 @@ class CatalogueRecommender:
     members: Mapping[str, Scorer]
     seen: Seen
     popularity: Popularity
+    categories: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
     def of(cls, rows: Interactions, members: Mapping[str, Scorer]) -> CatalogueRecommender:
@@ -117,6 +65,7 @@ class CatalogueRecommender:
             members=dict(members),
             seen=Seen(starts, rows.items[order].astype(np.int64), rows.liked[order]),
             popularity=Popularity(counts),
+            categories=_categories(rows.catalogue),
         )
 
     @property
@@ -136,7 +85,15 @@ class CatalogueRecommender:
 
     def with_members(self, members: Mapping[str, Scorer]) -> CatalogueRecommender:
         """The same rows with other members, e.g. several fits behind one service."""
-        return CatalogueRecommender(self.items, self.users, members, self.seen, self.popularity)
+        return CatalogueRecommender(
+            self.items, self.users, dict(members), self.seen, self.popularity, self.categories
+        )
+
+    def in_categories(self, names: frozenset[str]) -> frozenset[str]:
+        """Items of any of these categories or with any of these tags, whatever the case."""
+        wanted = {name.lower() for name in names}
+        pairs = zip(self.items, self.categories, strict=True)
+        return frozenset(item for item, mine in pairs if not wanted.isdisjoint(mine))
 
     def recommend(self, queries: Sequence[Query]) -> tuple[Ranking, ...]:
         """One ranking per query; ids nobody knows are passed over.
@@ -187,7 +144,12 @@ class CatalogueRecommender:
 
         save_file({**self.seen._asdict(), "counts": self.popularity.counts}, folder / _SEEN)
         names = list(self.members)
-        content = {"members": names, "items": self.items, "users": self.users}
+        content = {
+            "members": names,
+            "items": self.items,
+            "users": self.users,
+            "categories": self.categories,
+        }
         (folder / _FILE).write_text(json.dumps(content))
         for number, name in enumerate(names):  # a name may hold what a path may not
             (folder / f"member_{number}").mkdir()
@@ -233,9 +195,9 @@ class CatalogueRecommender:
         yield from groups.items()
 
     def _answerer(self, asked: Asked) -> str:
-        """The member asked for, if it can; else a content member; else popularity."""
-        content = (name for name, member in self.members.items() if member.kind == "content")
-        for name in (asked.algorithm, *content):
+        """The member asked for, if it can; else the first that reads a history; else popularity."""
+        readers = (name for name, member in self.members.items() if "history" in member.reads)
+        for name in (asked.algorithm, *readers):
             if self._can(name, asked):
                 return name
         return FALLBACK
@@ -250,7 +212,10 @@ class CatalogueRecommender:
 
     def _history(self, name: str, asked: Asked) -> Numbers:
         before = self.seen.of(asked.user, self._member(name).liked_only)
-        return np.concatenate([before, asked.since]) if len(asked.since) else before
+        if not len(asked.since):
+            return before
+        # what was met again counts once, where it was met last
+        return np.concatenate([before[~np.isin(before, asked.since)], asked.since])
 
     def _pick(self, name: str, asked: Sequence[Asked]) -> Iterator[Answer]:
         users = np.array([question.user for question in asked], np.int64)
@@ -291,4 +256,16 @@ def load(folder: Path) -> CatalogueRecommender:
         members=members,
         seen=Seen(arrays["starts"], arrays["items"], arrays["liked"]),
         popularity=Popularity(arrays["counts"]),
+        categories=tuple(map(tuple, content["categories"])),
+    )
+
+
+def _categories(catalogue: Catalogue) -> tuple[tuple[str, ...], ...]:
+    """Per item its category as it is written, and each of its tags."""
+    nothing = ("",) * len(catalogue.items)
+    written = catalogue.fields.get("category", nothing)
+    tags = catalogue.fields.get("tags", nothing)
+    return tuple(
+        tuple(sorted({one.lower(), *listed.lower().split()} - {""}))
+        for one, listed in zip(written, tags, strict=True)
     )
