@@ -19,15 +19,19 @@ from models.core import bootstrap, metrics
 from models.core.counted import Counts
 from models.core.slices import Mask, Scores, known, rarer_class
 
+#: A label with fewer texts of its rarer class has no say beside labels that have more.
+MIN_LABEL_ROWS = 10
+
 
 @dataclass(frozen=True, eq=False)
 class LabelScores:
     """Texts with L labels each, scored by one or two models.
 
-    A metric is its mean over the labels in use: those with both classes among their known cells,
-    and answered. Two models are compared on the labels that the champion answers; a challenger that
-    leaves one of them out has no value (NaN), which misses every floor. A resample that loses a
-    label's class leaves that label out, for both models alike.
+    A metric is its mean over the labels in use: those answered and with ``MIN_LABEL_ROWS`` known
+    cells of either class (in a part where no label has as many, those with one of either: a rarer
+    label would come and go between resamples). Two models are compared on the labels that the
+    champion answers; a challenger that leaves one of them out has no value (NaN), which misses
+    every floor. A resample that loses a label's class leaves that label out, for both alike.
 
     Attributes:
         labels: Shape (n, L) of 0.0 or 1.0; NaN where nobody said.
@@ -141,9 +145,10 @@ class LabelScores:
 
     @cached_property
     def _used(self) -> tuple[int, ...]:
-        width = range(len(self.names))
-        both = [j for j in width if rarer_class(self._binary(j).labels) > 0]
-        return tuple(j for j in both if self._answers(j, champion=self.paired))
+        rarer = [rarer_class(self._binary(j).labels) for j in range(len(self.names))]
+        answered = [j for j, _ in enumerate(rarer) if self._answers(j, champion=self.paired)]
+        often = tuple(j for j in answered if rarer[j] >= MIN_LABEL_ROWS)
+        return often or tuple(j for j in answered if rarer[j] > 0)
 
     def _cells(self, j: int) -> Mask:
         return ~np.isnan(self.labels[:, j])

@@ -245,8 +245,8 @@ def test_traffic_is_watched_by_the_first_label_where_it_is_known(tables, model):
     assert (watched.labels == units["label_toxicity"][5:]).all()
     assert (watched.scores == answers["toxicity"][5:]).all()
     assert KIND.watched_metric(SMALL) == "roc_auc"
-    ranking = SMALL.gate.model_copy(update={"metric": "ndcg_at_10"})
-    assert KIND.watched_metric(SMALL.model_copy(update={"gate": ranking})) == "roc_auc"
+    strict = SMALL.gate.model_copy(update={"metric": "macro_f1"})
+    assert KIND.watched_metric(SMALL.model_copy(update={"gate": strict})) == "macro_f1"
 
 
 def test_every_guardrail_s_slice_can_be_there():

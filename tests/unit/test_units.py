@@ -162,3 +162,15 @@ def test_an_identity_brings_the_slices_of_borkan():
     assert list(slices.masks(np.array(["t"] * 6), {"slice_identity_women": women})) == [
         "overall", "slice_identity_women", "tenant=t",
     ]  # fmt: skip
+
+
+def test_a_label_with_a_handful_of_positives_has_no_say_beside_one_with_many():
+    rng = np.random.default_rng(0)
+    labels = np.full((200, 2), np.nan)
+    labels[:, 0] = np.arange(200) % 2
+    labels[:4, 1] = [1, 1, 0, 0]
+    scores = np.column_stack([rng.random(200), [0.0] * 200])
+    both = LabelScores(labels, scores, None, (AT[:2], AT[:2]), ("toxicity", "threat"))
+    assert both.value("roc_auc") == both.first().value("roc_auc")
+    few = both.take(np.arange(200) < 4)
+    assert few.value("accuracy") == pytest.approx((few.first().value("accuracy") + 0.5) / 2)
