@@ -1,9 +1,8 @@
-"""Texts and rankings on the one chain: raw data to roll-out, a refused gate, a window of traffic."""
+"""Texts and rankings on the one chain: raw data to roll-out, a refused gate, a day of traffic."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +65,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Chained:
     blend = Trial(name="blend", params={"model": "blend"}, after=members)
     gate = FILMS.gate.model_copy(update={"floor": 0.02, "guardrails": FILMS.gate.guardrails[:1]})
     product = FILMS.model_copy(update={"trials": (*trials, blend), "gate": gate})
-    return chained(tmp_path_factory.mktemp("films") / "home", product, 4_000)
+    return chained(tmp_path_factory.mktemp("films") / "home", product, 7_000)
 
 
 @pytest.fixture(params=["texts", "films"])
@@ -141,7 +140,7 @@ def test_a_refused_gate_yields_nothing(one: Chained, tmp_path: Path) -> None:
 def test_a_window_of_its_traffic_is_judged_by_what_a_log_can_say(
     one: Chained, tmp_path: Path
 ) -> None:
-    place = replace(one.place.copy(tmp_path / "home"))
+    place = one.place.copy(tmp_path / "home")
     traffic = Traffic(place)
     traffic.day(0)
     traffic.write()
