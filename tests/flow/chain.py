@@ -38,7 +38,7 @@ from stores.files import sha256, write_atomic
 from stores.home import Home
 from stores.landing import Landing
 from stores.ledger import Ledger
-from tests.flow.pages import without_evidently
+from tests.flow.pages import plain_pages
 
 ROWS, SEED = 4_000, 0
 STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento", "service")
@@ -109,8 +109,8 @@ class Place:
     product: ModelProduct = CHEAP
     deployer: Any = field(default_factory=RecordingDeployer)
     rows: int = ROWS
-    #: Whether Evidently's pages are made as well.
-    evidently: bool = False
+    #: Whether pictures and Evidently's pages are made as well.
+    drawn: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -156,8 +156,8 @@ class Place:
         return replace(self, deployer=deployer)
 
     def pages(self) -> AbstractContextManager[None]:
-        """Evidently's pages as this place wants them."""
-        return nullcontext() if self.evidently else without_evidently()
+        """Pages as this place wants them."""
+        return nullcontext() if self.drawn else plain_pages()
 
     def stages(self, first: str = "dataset", last: str = "service") -> list[str]:
         """Keys of the stages from one to another."""

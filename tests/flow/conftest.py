@@ -89,7 +89,7 @@ def judged(base: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
 def revived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Revived]:
     root = tmp_path_factory.mktemp("revived") / "home"
     deployer = deployer_of(root)
-    place = Place(root, CHEAP, deployer, evidently=True)
+    place = Place(root, CHEAP, deployer, drawn=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artifact, "seal", _killed_at_the_second(artifact.seal))
         killed = place.refresh()

@@ -1,12 +1,15 @@
-"""Evidently's pages left out: they take ten seconds each. Written for real where they are tested.
+"""Runs without what only a person looks at: pictures and Evidently's pages.
 
-That is ``test_chain`` (an evaluation's page) and ``tests/unit/test_monitoring_page.py`` (drift).
+Evidently takes ten seconds a page and a picture a tenth of one; together they were half of these
+tests. They are made for real in ``test_chain`` (every page of an evaluation) and in ``tests/unit``.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,23 @@ import pytest
 
 
 @contextmanager
-def without_evidently() -> Iterator[None]:
-    """While it lasts, both pages of Evidently are a line."""
+def plain_pages() -> Iterator[None]:
+    """While it lasts, a page of Evidently is a line and a picture is empty."""
+    from stores import reports
     from stores.reports import evidently_drift, evidently_report
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidently_report, "write_evidently", _line)
         patch.setattr(evidently_drift, "write_drift", _line)
+        for module in pkgutil.iter_modules(reports.__path__, f"{reports.__name__}."):
+            if hasattr(found := import_module(module.name), "png"):
+                patch.setattr(found, "png", _empty)
         yield
 
 
 def _line(path: Path, *_: Any, **__: Any) -> None:
     path.write_text("<html>left out by the tests</html>")
+
+
+def _empty(*_: Any, **__: Any) -> bytes:
+    return b""
