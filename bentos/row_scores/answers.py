@@ -6,11 +6,13 @@ Knows no HTTP, no BentoML and no log.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import numpy as np
 
 from bentos.runtime import Runtime, risk_level
 from models.contracts.api import Prediction, PredictResponse
+from models.contracts.api.rows import Explanation
 from models.contracts.learner import Matrix
 
 
@@ -37,6 +39,15 @@ def answer(runtime: Runtime, inputs: Matrix) -> PredictResponse:
     if not all(0.0 <= score <= 1.0 for score in scores):
         raise ArithmeticError(f"{runtime.version} gave {scores}, not probabilities")
     return PredictResponse(predictions=[_prediction(runtime, score) for score in scores])
+
+
+def explained(response: PredictResponse, why: Sequence[Explanation]) -> PredictResponse:
+    """The response with one explanation per prediction."""
+    told = [
+        prediction.model_copy(update={"explanations": [reason]})
+        for prediction, reason in zip(response.predictions, why, strict=True)
+    ]
+    return PredictResponse(predictions=told)
 
 
 def _prediction(runtime: Runtime, probability: float) -> Prediction:

@@ -126,8 +126,10 @@ def test_openapi_shows_the_typed_row_with_descriptions_and_an_example(
     assert send(client, shown["example"] | {"tenant": row["tenant"]}).status_code == 200
     answer = docs["components"]["schemas"]["Prediction"]["properties"]
     assert set(answer) == {
-        "prediction_id", "probability", "risk_level", "confidence", "model_version",
+        "prediction_id", "probability", "risk_level", "confidence", "explanations",
+        "model_version",
     }  # fmt: skip
+    assert set(body["properties"]) == {"rows", "explain", "method"}
     assert docs["info"]["version"] == "v20260101_000000"
 
 
@@ -146,7 +148,45 @@ def test_the_largest_numbers_a_column_allows_are_answered(client: httpx.Client, 
     assert send(client, low, high, row).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["shap", "lime"])
+def test_reasons_name_the_columns_that_decided(client: httpx.Client, first: Built, method: str):
+    rows = first.golden.rows[:2]
+    answer = client.post("/predict", json={"rows": rows, "explain": True, "method": method})
+    predictions = PredictResponse.model_validate_json(answer.content).predictions
+    np.testing.assert_allclose(
+        [p.probability for p in predictions], first.golden.expected[:2], atol=1e-6
+    )
+    for prediction in predictions:
+        (why,) = prediction.explanations or ()
+        weights = {part.column: part.weight for part in why.parts}
+        law = {PRODUCT.data.names[0], PRODUCT.data.names[1]}  # what decides, see site.training_rows
+        largest = sorted(weights, key=lambda name: -abs(weights[name]))[:3]
+        assert law & set(largest)
+        if method == "shap":
+            assert why.note.startswith("log-odds")
+            assert sum(weights.values()) == pytest.approx(why.value - why.base)
+            assert 1 / (1 + np.exp(-why.value)) == pytest.approx(prediction.probability, abs=1e-5)
+        else:
+            assert why.note.startswith("probability")
+            assert why.value == pytest.approx(prediction.probability)
+    (plain,) = send(client, rows[0]).json()["predictions"]
+    assert plain["explanations"] is None
+
+
 # ---- what is refused
+
+
+def test_few_rows_can_be_explained_at_once(client: httpx.Client, row: Row):
+    answer = client.post("/predict", json={"rows": [row] * 5, "explain": True})
+    check_refusal(answer, 400, "explain=true takes at most 4 rows, not 5")
+
+
+@pytest.mark.parametrize("method", ["gradients", "attention", 3, None])
+def test_a_method_that_rows_have_not_is_400_and_names_those_they_have(
+    client: httpx.Client, row: Row, method: Any
+):
+    body = {"rows": [row], "explain": True, "method": method}
+    check_refusal(client.post("/predict", json=body), 400, "method", "'shap' or 'lime'")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
-from models.contracts.api.texts import MAX_EXPLAINED, MAX_TEXT, PredictResponse, join_context
+from models.contracts.api.common import MAX_EXPLAINED
+from models.contracts.api.texts import MAX_TEXT, PredictResponse, join_context
 from models.contracts.learner import FitContext
 from models.contracts.product import Trial
 from models.contracts.traffic import PredictionRecord, RefusalRecord

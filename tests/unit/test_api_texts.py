@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models.contracts.api.texts import (
-    MAX_EXPLAINED,
-    MAX_TEXT,
-    TextPrediction,
-    join_context,
-    request_model,
-)
+from models.contracts.api.common import MAX_EXPLAINED
+from models.contracts.api.texts import MAX_TEXT, TextPrediction, join_context, request_model
 from models.risk.sync_conflict.product import PRODUCT
 
 REQUEST = request_model(

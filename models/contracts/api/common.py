@@ -33,6 +33,8 @@ RiskLevel = Literal["low", "medium", "high"]
 #: How far a client's clock may be ahead of the service's.
 MAX_AHEAD = timedelta(minutes=5)
 MAX_OUTCOMES = 1000
+#: Rows of a request that asks for explanations: each costs hundreds of predictions.
+MAX_EXPLAINED = 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: A request is data from outside: no coercion, no unknown field, no NaN, no input in the errors.
@@ -143,6 +145,23 @@ class Answer(Protocol):
     def probability(self) -> float: ...  # noqa: D102
     @property
     def model_version(self) -> str: ...  # noqa: D102
+
+
+class Explainable(BaseModel):
+    """Base of the requests whose answers can be explained, a few rows at a time."""
+
+    model_config = STRICT | ConfigDict(title="PredictRequest")
+
+    explain: bool = Field(default=False, description="Also say why, part by part")
+
+    @model_validator(mode="after")
+    def _few_explained(self) -> Explainable:
+        if self.explain and (rows := len(self.rows)) > MAX_EXPLAINED:  # type: ignore[attr-defined]  # of every model made from this one
+            raise ValueError(
+                f"explain=true takes at most {MAX_EXPLAINED} rows, not {rows}; send the rows to"
+                " explain in requests of their own"
+            )
+        return self
 
 
 _NAME = Annotated[str, Field(min_length=1, max_length=200)]

@@ -9,18 +9,54 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
-from models.contracts.api.common import ROW_FIELDS, STRICT, RiskLevel, request_of
+from models.contracts.api.common import ROW_FIELDS, STRICT, Explainable, RiskLevel, request_of
 from models.contracts.base import Frozen
 from models.contracts.learner import Matrix
 from models.contracts.product import TENANT, Column, ModelProduct
 
 #: Integers above this are not exact in the float64 matrix a predictor gets.
 EXACT_INT = 2**53
+
+Method = Literal["shap", "lime"]
+
+
+class Part(Frozen):
+    """A column that the model reads and its weight in the decision.
+
+    Attributes:
+        column: Of the product, or one that the model computes from some (``note`` says so).
+        weight: Above 0 speaks for the positive class, below 0 against it.
+    """
+
+    column: str
+    weight: float
+
+
+class Explanation(Frozen):
+    """Why a row got its probability.
+
+    Attributes:
+        method: How it was found.
+        parts: In the order in which the model reads them; columns it does not read are left out.
+        base: The answer when no column is known.
+        value: The answer to the row: its probability, or the log-odds of it; ``note`` says which,
+            and weights and base are of the same kind.
+        fidelity: How well the weights predict the model near this row (R squared, at most 1); null
+            where the method does not say.
+        note: What a reader must know.
+    """
+
+    method: Method
+    parts: list[Part]
+    base: float
+    value: float
+    fidelity: float | None = Field(default=None, le=1)
+    note: str
 
 
 class Prediction(Frozen):
@@ -31,6 +67,7 @@ class Prediction(Frozen):
         probability: Of the positive class.
         risk_level: ``high`` from the decision threshold on, ``medium`` from half of it.
         confidence: Probability of the likelier class, 0.5 to 1.
+        explanations: Only when asked for.
         model_version: Release that answered.
     """
 
@@ -38,6 +75,7 @@ class Prediction(Frozen):
     probability: float = Field(ge=0, le=1)
     risk_level: RiskLevel
     confidence: float = Field(ge=0, le=1)
+    explanations: list[Explanation] | None = None
     model_version: str
 
 
@@ -45,6 +83,12 @@ class PredictResponse(Frozen, title="PredictResponse"):
     """One prediction per row of the request, in its order."""
 
     predictions: list[Prediction]
+
+
+class _Request(Explainable):
+    """What stands beside the rows."""
+
+    method: Method = Field(default="shap", description="How to explain")
 
 
 def row_model(product: ModelProduct) -> type[BaseModel]:
@@ -76,12 +120,12 @@ def row_model(product: ModelProduct) -> type[BaseModel]:
 
 
 def request_model(product: ModelProduct) -> type[BaseModel]:
-    """The body of ``POST /predict``: between one and ``serving.max_rows`` rows.
+    """The body of ``POST /predict``: rows, and whether and how to explain.
 
     Raises:
         ValueError: See `row_model`.
     """
-    return request_of(product, row_model(product))
+    return request_of(product, row_model(product), _Request)
 
 
 def to_matrix(product: ModelProduct, rows: Sequence[BaseModel]) -> Matrix:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from models.contracts.api.common import ROW_FIELDS, STRICT, RiskLevel, request_of
+from models.contracts.api.common import ROW_FIELDS, STRICT, Explainable, RiskLevel, request_of
 from models.contracts.base import Frozen
 from models.contracts.product import TENANT, TEXT, ModelProduct
 
 #: Longest text and longest context, in characters. Models read less: they cut at their own length.
 MAX_TEXT = 20_000
-#: Rows of a request that asks for explanations: each costs hundreds of predictions.
-MAX_EXPLAINED = 4
 
 Method = Literal["lime", "shap", "gradients", "attention"]
 
@@ -128,23 +126,10 @@ class PredictResponse(Frozen, title="PredictResponse"):
     predictions: list[TextPrediction]
 
 
-class _Request(BaseModel):
-    """Checks over the whole request."""
+class _Request(Explainable):
+    """What stands beside the rows."""
 
-    model_config = STRICT | ConfigDict(title="PredictRequest")
-
-    explain: bool = Field(default=False, description="Also say why, word by word")
     method: Method = Field(default="lime", description="How to explain")
-
-    @model_validator(mode="after")
-    def _few_explained(self) -> _Request:
-        rows = len(self.rows)  # type: ignore[attr-defined]  # of every model made from this one
-        if self.explain and rows > MAX_EXPLAINED:
-            raise ValueError(
-                f"explain=true takes at most {MAX_EXPLAINED} rows, not {rows}; send the rows to"
-                " explain in requests of their own"
-            )
-        return self
 
 
 def row_model(product: ModelProduct) -> type[BaseModel]:

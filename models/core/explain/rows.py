@@ -1,6 +1,11 @@
 """Explaining one answer to one row by LIME or Shapley values.
 
-Belongs here: what leaving a column out means. Does not belong here: the methods.
+Belongs here: what leaving a column out means, and which of a predictor's columns are the parts.
+Does not belong here: the methods.
+
+What a row is compared with are the predictor's probe rows (``tabular.probe_of``): training rows
+spread over time that are sealed with every model, so that an explanation needs no table and a
+model explains itself in the same way wherever it runs.
 """
 
 from __future__ import annotations
@@ -10,12 +15,68 @@ from typing import Literal
 
 import numpy as np
 
-from models.contracts.learner import Matrix, Vector
+from models.contracts.learner import Matrix, Predictor, Vector
+from models.core.boosting import BoostedPredictor
 from models.core.explain import lime, shapley
 from models.core.explain.explanation import Explanation, Game, Masks
 
+Method = Literal["shap", "lime"]
+
 #: Rows of the background that stand in for a column left out.
 BACKGROUND = 32
+
+
+def probe_of(predictor: Predictor) -> Matrix | None:
+    """The training rows that a predictor keeps, shape (k, d); None where it keeps none."""
+    probe: Matrix | None = getattr(predictor, "probe", None)
+    return probe
+
+
+def explain_predictor(
+    predictor: Predictor,
+    row: Vector,
+    columns: Sequence[str],
+    method: Method = "shap",
+    *,
+    seed: int = 0,
+    samples: int = 128,
+) -> Explanation:
+    """Why a predictor gave a row its probability.
+
+    Boosted trees have exact Shapley values, in log-odds and of the columns the trees read, derived
+    ones among them. Everything else is asked about variants of the row, and answers in probability.
+
+    Args:
+        predictor: The model.
+        row: Shape (d,), the product's columns; NaN stands for null.
+        columns: Their d names.
+        method: ``shap`` or ``lime``.
+        seed: Of the variants.
+        samples: Variants asked for; each costs as many answers as the predictor keeps rows.
+
+    Raises:
+        ValueError: The predictor keeps no rows; or see `explain_row`.
+    """
+    probe = probe_of(predictor)
+    if probe is None:
+        raise ValueError(
+            f"a {type(predictor).__name__} keeps no training rows to compare a row with; give it a"
+            " `probe` (see models.core.tabular.probe_of)"
+        )
+    if method == "shap" and isinstance(predictor, BoostedPredictor):
+        return _by_trees(predictor, row)
+    read = predictor.importance()  # names what the model reads: the rest would only cost samples
+    places = [place for place, name in enumerate(columns) if not read or name in read]
+
+    def predict(variants: Matrix) -> Vector:
+        rows = np.tile(row, (len(variants), 1))
+        rows[:, places] = variants
+        return predictor.predict(rows)
+
+    names = [columns[place] for place in places]
+    return explain_row(
+        predict, row[places], names, probe[:, places], method, seed=seed, samples=samples
+    )
 
 
 def explain_row(
@@ -23,7 +84,7 @@ def explain_row(
     row: Vector,
     columns: Sequence[str],
     background: Matrix,
-    method: Literal["lime", "shap"] = "lime",
+    method: Method = "lime",
     *,
     label: str = "label",
     seed: int = 0,
@@ -67,7 +128,7 @@ def explain_row(
         base=base,
         value=value,
         fidelity=fidelity,
-        note=f"against {min(BACKGROUND, len(background))} training rows",
+        note=f"probability; {_against(min(BACKGROUND, len(background)))}",
     )
 
 
@@ -84,3 +145,25 @@ def stand_in(predict: Callable[[Matrix], Vector], row: Vector, background: Matri
         return mean
 
     return game
+
+
+def _by_trees(predictor: BoostedPredictor, row: Vector) -> Explanation:
+    """In log-odds of the recalibrated answer: ``intercept + slope * margin`` of the booster."""
+    inputs, (intercept, slope) = predictor.inputs, predictor.recalibration
+    background = inputs.select(predictor.probe)
+    found = shapley.trees(predictor.booster, inputs.select(row[None])[0], background)
+    derived = tuple(column.name for column in inputs.derived)
+    computed = f"; the model computes {', '.join(derived)} from other columns" if derived else ""
+    return Explanation(
+        method="shap",
+        label="label",
+        parts=inputs.used + derived,
+        weights=tuple(float(slope * weight) for weight in found.weights),
+        base=float(intercept + slope * found.base),
+        value=float(intercept + slope * found.value),
+        note=f"log-odds, exact for its trees; {_against(len(background))}{computed}",
+    )
+
+
+def _against(count: int) -> str:
+    return f"against {count} training rows"

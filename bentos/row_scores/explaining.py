@@ -1,0 +1,77 @@
+"""Explanations beside the answers, off the event loop.
+
+Answers are computed on the loop, because one takes less than a thread hop; an explanation asks the
+model thousands of times and would keep every other request waiting. It runs on a thread of its own,
+row by row, so that the rows of several requests take turns.
+
+Belongs here: what a request may cost, and where it is computed. Does not belong here: how a row is
+explained, and against which rows (``models.core.explain.rows``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from bentos.runtime import Runtime
+from models.contracts.api.rows import Explanation, Method, Part
+from models.contracts.learner import Matrix, Vector
+
+#: Variants of the rows of one request that are asked about, whatever their number. Each is answered
+#: once per row that it is compared with.
+SAMPLES = 1024
+SEED = 0
+
+
+class Explainer:
+    """Explains single answers of one model.
+
+    Args:
+        runtime: The model.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._predictor, self._columns = runtime.predictor, runtime.product.data.names
+        self._thread = ThreadPoolExecutor(1, "explainer")
+
+    def refusal(self) -> str | None:
+        """Why this model cannot be explained, and what to do; None where it can."""
+        from models.core.explain.rows import probe_of
+
+        if probe_of(self._predictor) is not None:
+            return None
+        return (
+            "this model cannot be explained: it keeps no training rows to compare a row with; ask"
+            " without explain"
+        )
+
+    async def explain(self, inputs: Matrix, method: Method) -> list[Explanation]:
+        """Why each row got its probability.
+
+        Args:
+            inputs: Shape (n, d) in the product's column order; n at least 1.
+            method: How.
+        """
+        loop, samples = asyncio.get_running_loop(), SAMPLES // len(inputs)
+        return [
+            await loop.run_in_executor(self._thread, self._explain, row, method, samples)
+            for row in inputs
+        ]
+
+    def _explain(self, row: Vector, method: Method, samples: int) -> Explanation:
+        from models.core.explain.rows import explain_predictor
+
+        found = explain_predictor(
+            self._predictor, row, self._columns, method, seed=SEED, samples=samples
+        )
+        return Explanation(
+            method=method,
+            parts=[
+                Part(column=name, weight=weight)
+                for name, weight in zip(found.parts, found.weights, strict=True)
+            ],
+            base=found.base,
+            value=found.value,
+            fidelity=found.fidelity,
+            note=found.note,
+        )
