@@ -1,7 +1,7 @@
 """One text model in every form: rows per second, and what INT8 costs in accuracy.
 
     python -m benchmarks.text_inference [--rounds 5] [--threads 2]
-    ASSAY_MIRROR=<folder> python -m benchmarks.text_inference --accuracy [--epochs 2] [--rows 12000]
+    python -m benchmarks.text_inference --accuracy [--qat] [--epochs 2] [--rows 12000]
 
 Speed: the packaged backbone with a head of ten labels, and a student of half its layers, on random
 tokens of a fixed length. Every form is asked in turn, round after round, so that a machine that
@@ -10,8 +10,10 @@ as it is served: asked together, its scales are those of the whole batch, and a 
 depends on its neighbours (``int8 together`` shows what that would gain). Reference points of other
 people: INT8 of BERT-base on CPU 2 to 4 times eager PyTorch.
 
-Accuracy: fine-tuned on the train part of TweetEval offensive, judged on its test part; the interval
-is of the paired difference, from 2,000 bootstrap resamples of the test texts.
+Accuracy, on the data mirror that ``ASSAY_MIRROR`` names: fine-tuned on the train part of TweetEval
+offensive, judged on its test part; the interval is of the paired difference, from 2,000 bootstrap
+resamples of the test texts. ``--qat`` goes on for one epoch, once as before and once feeling INT8,
+and adds both with their forms: what the epoch brings is told apart from what the feeling brings.
 """
 
 from __future__ import annotations
@@ -38,6 +40,10 @@ SHAPES = tuple((batch, length) for length in (32, 128) for batch in (1, 8, 32))
 BASELINE = "eager fp32"
 METRICS = ("roc_auc", "average_precision", "accuracy", "macro_f1")
 RESAMPLES = 2000
+#: A fifth of the rate that fitted what is gone on from, falling to nothing.
+GOING_ON = {
+    "model": "transformer", "max_epochs": 1, "learning_rate": 2e-5, "schedule": "cosine",
+}  # fmt: skip
 
 Ask = Callable[[Tokens, Tokens], Any]
 
@@ -53,12 +59,13 @@ def main() -> None:
     parser.add_argument("--accuracy", action="store_true", help="fit and judge instead")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rows", type=int, default=12_000, help="texts to fit on")
+    parser.add_argument("--qat", action="store_true", help="with quantisation-aware training")
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
     if options.accuracy:
-        print(accuracy(options.epochs, options.rows, options.threads))
+        print(accuracy(options.epochs, options.rows, options.threads, options.qat))
     else:
         print(speed(options.rounds, options.seconds, options.threads))
 
@@ -144,7 +151,7 @@ def table(title: str, names: Mapping[str, Any], values: Mapping[Any, float]) -> 
     return "\n".join([heading, *lines])
 
 
-def accuracy(epochs: int, rows: int, threads: int) -> str:
+def accuracy(epochs: int, rows: int, threads: int, aware: bool) -> str:
     """Metrics of the fitted model and of its forms, and the paired differences."""
     train, test = offensive("train"), offensive("test")
     params = {
@@ -155,13 +162,24 @@ def accuracy(epochs: int, rows: int, threads: int) -> str:
     fitted = dispatch.fit(Trial(name="minilm", params=params), train, told, ())
     bases = {"minilm": fitted}
     for precision in ("fp32", "int8", "int8_static"):
-        asked = {"model": "onnx", "precision": precision, "threads": threads}
-        trial = Trial(name=precision, params=asked, after=("minilm",), form=True)
-        bases[precision] = dispatch.fit(trial, train, told._replace(bases=bases), ())
+        bases[precision] = form("minilm", precision, threads, train, told._replace(bases=bases))
     small: Any = bases["int8"]
     bases["int8 together"] = replace(small, network=replace(small.network, batch=32))
+    for name in ("further", "qat") if aware else ():
+        more = {**GOING_ON, "quantisation_aware": name == "qat", "max_rows": rows}
+        trial = Trial(name=name, params=more, after=("minilm",))
+        bases[name] = dispatch.fit(trial, train, told._replace(bases=bases), ())
+        bases[f"{name} int8"] = form(name, "int8", threads, train, told._replace(bases=bases))
     scores = {name: model.predict(test.texts)[:, 0] for name, model in bases.items()}
     return compared(test.labels[:, 0], scores)
+
+
+def form(of: str, precision: str, threads: int, train: TextRows, context: FitContext) -> Any:
+    """A fitted model in another form."""
+    asked = {"model": "onnx", "precision": precision, "threads": threads}
+    return dispatch.fit(
+        Trial(name=precision, params=asked, after=(of,), form=True), train, context, ()
+    )
 
 
 def compared(labels: Any, scores: Mapping[str, Any]) -> str:

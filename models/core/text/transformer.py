@@ -41,6 +41,7 @@ class TuningParams(LossParams):
         held: Share of the texts held out of the fit to stop it (see ``rows.held_out``).
         max_rows: Fit on at most so many texts, drawn by the trial's seed.
         augment: Names in ``models.core.text.augment.EDITS``; none changes no text.
+        frozen: Keep the embeddings and so many of the first layers as they are; None trains all.
         quantisation_aware: Compute as the INT8 form will, while training (see ``qat``). The model
             is still kept in fp32; it is its form that loses less.
     """
@@ -51,6 +52,7 @@ class TuningParams(LossParams):
     held: float = 0.1
     max_rows: int | None = None
     augment: tuple[str, ...] = ()
+    frozen: int | None = None
     quantisation_aware: bool = False
 
 
@@ -64,14 +66,12 @@ class TransformerParams(TuningParams):
         backbone: A packaged name, a folder, or a hub id (see ``backbone.locate``).
         hub: Whether the backbone may be downloaded.
         pooling: ``mean`` of the tokens' states, or the first token's (``cls``).
-        frozen: Keep the embeddings and so many of the first layers as they are; None trains all.
     """
 
     model: str = TRANSFORMER
     backbone: str = backbone.DEFAULT
     hub: bool = False
     pooling: Pooling = "mean"
-    frozen: int | None = None
 
 
 #: What a trial that goes on from another may not say again.
@@ -115,7 +115,6 @@ def fit(trial: Trial, rows: TextRows, context: FitContext) -> NetworkText:
     params, config = settings(TransformerParams, trial)
     rows = at_most(rows, params.max_rows, trial.seed)
     start = _fitted(trial, rows, context) if trial.after else _pretrained(params, rows)
-    backbone.freeze(start.encoder, params.frozen)
     return tune(start, rows, params, config, context)
 
 
@@ -170,6 +169,7 @@ def tune(  # noqa: PLR0917  from what, on what, how, telling whom
     Raises:
         ValueError: Too few texts.
     """
+    backbone.freeze(start.encoder, params.frozen)
     part, held = divide(rows, params.held)
     known = part.labels[:, start.answered]
     module = headed(start, known, params, config.seed)
