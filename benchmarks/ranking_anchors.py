@@ -30,8 +30,8 @@ import scipy.sparse as sp
 
 from models.contracts.learner import Catalogue, FitContext, Interactions
 from models.contracts.product import Trial
-from models.core.ranking.metrics import per_user
 from models.core.ranking.asked import Asked
+from models.core.ranking.metrics import per_user
 from models.core.ranking.recommender import CatalogueRecommender
 from models.core.ranking.scorers import Scorer, fit_scorer, positives
 

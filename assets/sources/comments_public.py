@@ -15,7 +15,7 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +57,11 @@ def read(name: str, files: Sequence[Path]) -> pa.Table:
     Raises:
         PublicSetError: A file is missing, too many or too few, or lacks a column.
     """
-    readers = {"jigsaw": jigsaw, "jigsaw_multilingual": jigsaw_multilingual,
-               "hatexplain": hatexplain}  # fmt: skip
+    readers: dict[str, Callable[..., Iterator[Comment]]] = {
+        "jigsaw": jigsaw,
+        "jigsaw_multilingual": jigsaw_multilingual,
+        "hatexplain": hatexplain,
+    }
     address, wanted = SETS[name]
     step = f"{name} needs {wanted}, from {address}"
     if "kaggle" in address:

@@ -46,9 +46,7 @@ DERIVED = (
 class SyncConflictLearner:
     """Fits a logistic regression or boosted trees, by ``params["model"]``."""
 
-    def fit(
-        self, trial: Trial, rows: TrainingRows, context: FitContext = ALONE, /
-    ) -> Predictor:
+    def fit(self, trial: Trial, rows: TrainingRows, context: FitContext = ALONE, /) -> Predictor:
         """Fit one trial; deterministic given the trial's seed.
 
         Raises:
