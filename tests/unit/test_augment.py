@@ -155,9 +155,25 @@ def test_label_words_are_those_with_telling_odds():
     texts = ["fool there"] * 20 + ["thanks there"] * 20 + ["fool thanks"] * 9
     labels = np.array([1.0] * 20 + [0.0] * 20 + [np.nan] * 9)
     assert augment.label_words(texts, labels) == {"fool", "thanks"}
-    # log odds of "fool": log(20.5 / 0.5) - log(0.5 / 20.5) = 7.427, se sqrt(2.049) = 1.431
-    assert augment.label_words(texts, labels, least=7.427 / 1.431 - 0.01) == {"fool", "thanks"}
-    assert augment.label_words(texts, labels, least=7.427 / 1.431 + 0.01) == frozenset()
+    # log odds ratio of "fool": 2 log(20.5 / 0.5) = 7.427, se sqrt(2 / 20.5 + 2 / 0.5) = 2.024
+    assert augment.label_words(texts, labels, least=7.427 / 2.024 - 0.01) == {"fool", "thanks"}
+    assert augment.label_words(texts, labels, least=7.427 / 2.024 + 0.01) == frozenset()
+
+
+def test_a_word_of_every_text_carries_nothing_however_uneven_the_classes():
+    texts = ["fool there"] * 20 + ["there"] * 2000
+    assert augment.label_words(texts, np.arange(2020) < 20) == {"fool"}
+
+
+def test_a_word_that_hardly_turns_the_odds_carries_nothing_among_many_texts():
+    # 60 % against 50 % of 1000 texts each: odds ratio 1.5, z 4.5
+    texts = (["day"] * 500 + ["night"] * 500) + (["day"] * 600 + ["night"] * 400)
+    assert augment.label_words(texts, np.arange(2000) >= 1000) == frozenset()
+
+
+def test_any_label_is_unknown_only_where_nobody_said_anything():
+    labels = np.array([[0, 1], [0, np.nan], [np.nan, 1], [np.nan, np.nan], [0, 0]])
+    np.testing.assert_array_equal(augment.any_label(labels), [1, 0, 1, np.nan, 0])
 
 
 def test_the_thesaurus_is_neutral_and_consistent():

@@ -250,3 +250,24 @@ def test_the_packaged_backbone_knows_what_sentences_mean():
     assert found.shape == (3, 384)
     near, far = found[0] @ found[1], found[0] @ found[2]
     assert near > 0.5 > far
+
+
+def test_words_that_carry_a_label_are_not_exchanged(checkpoint, monkeypatch):
+    class SeenError(Exception):
+        pass
+
+    def stop(made, *_):
+        generator = torch.Generator().manual_seed(0)
+        raise SeenError([t for _ in range(5) for t in made.said_differently(generator)])
+
+    monkeypatch.setattr(transformer, "train", stop)
+    # "car" has synonyms as "big" has; it goes with the second label, of which half is unknown
+    written = tuple(f"big {'car' if i % 2 else 'day'} {i}" for i in range(80))
+    yes = np.arange(80) % 2.0
+    labels = np.column_stack([np.zeros(80), np.where(np.arange(80) < 40, yes, np.nan)])
+    labels[0, 0] = 1.0
+    with pytest.raises(SeenError) as told:
+        fitted(checkpoint, TextRows(written, labels, LABELS[:2]), augment=["synonyms"])
+    said = [text for text in told.value.args[0] if not text.endswith(tuple("02468"))]
+    assert all("car" in text for text in said)
+    assert any("big" not in text for text in said)

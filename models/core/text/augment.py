@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from models.contracts.learner import Vector
+from models.contracts.learner import Matrix, Vector
 from models.core.text import words
 from models.core.text.thesaurus import NEUTRAL, Thesaurus
 
@@ -34,8 +34,9 @@ NEGATIONS = frozenset(
         *("couldn't", "isn't", "aren't", "wasn't", "weren't", "ain't", "without"),
     }
 )
-#: z-value from which a word counts as carrying a label.
-CARRIES = 3.0
+#: z-value from which a word carries a label, and by how much it must turn the odds as well: among
+#: many texts nearly every word is more frequent in one class.
+CARRIES, TURNS = 3.0, 2.0
 
 
 def synonyms(
@@ -220,9 +221,9 @@ def augmentations(
 def label_words(texts: Sequence[str], labels: Vector, *, least: float = CARRIES) -> frozenset[str]:
     """Words that carry a label: to be protected from every edit. Training texts only.
 
-    The z-value of a word's log-odds between the two classes, with a prior of half an occurrence in
-    each (Monroe, Colaresi and Quinn 2008, Fightin' Words, without an informative prior), counted
-    once per text.
+    The z-value of a word's log odds ratio between the two classes, counted once per text, with half
+    a text added to each of the four counts (Woolf 1955; Haldane 1956); and a ratio of at least
+    ``TURNS`` either way.
 
     Args:
         texts: Training texts.
@@ -238,14 +239,25 @@ def label_words(texts: Sequence[str], labels: Vector, *, least: float = CARRIES)
         for word in {words.core(part).word.casefold() for part in words.pieces(text)} - {""}:
             counts.setdefault(word, [0, 0])[int(label)] += 1
     found = set()
-    for word, (no, yes) in counts.items():
-        odds = [
-            math.log((here + 0.5) / (total - here + 0.5))
-            for here, total in ((no, totals[0]), (yes, totals[1]))
-        ]
-        if abs(odds[1] - odds[0]) / math.sqrt(1 / (no + 0.5) + 1 / (yes + 0.5)) >= least:
+    for word, with_it in counts.items():
+        cells = np.array([[n, total - n] for n, total in zip(with_it, totals, strict=True)]) + 0.5
+        odds = float(np.log(cells[1, 0] * cells[0, 1] / cells[1, 1] / cells[0, 0]))
+        if abs(odds) >= max(least * math.sqrt((1 / cells).sum()), math.log(TURNS)):
             found.add(word)
     return frozenset(found)
+
+
+def any_label(labels: Matrix) -> Vector:
+    """Whether any label is yes, for ``label_words``.
+
+    Args:
+        labels: Shape (n, L) of 0, 1 or NaN.
+
+    Returns:
+        Shape (n,); NaN where nobody said anything.
+    """
+    found: Vector = np.where(np.isnan(labels).all(axis=1), np.nan, (labels == 1).any(axis=1))
+    return found
 
 
 def _some(

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from models.contracts.base import Frozen
 from models.contracts.learner import Matrix
-from models.core.text.encoding import Encoding, Floats, Tokens
+from models.core.text.encoding import Encoding, Floats
 from models.core.text.network import BATCH, forward
 from models.core.trainer import losses
 
@@ -118,13 +118,21 @@ class TextTask:
         """One epoch: shuffled, then sorted by length within some batches, in random order."""
         tokens = self._tokens
         if self._augment is not None:
-            tokens = self._said_differently(self._augment, generator)
+            tokens = self._encoding.encode(self.said_differently(generator))
         lengths = np.array([len(row) for row in tokens])
         for chosen in buckets(lengths, self._size, generator):
             ids, mask = self._encoding.pad_together([tokens[i] for i in chosen])
             rows = torch.from_numpy(chosen)
             soft = None if self._soft_logits is None else self._soft_logits[rows]
             yield Batch(torch.from_numpy(ids), torch.from_numpy(mask), self._labels[rows], soft)
+
+    def said_differently(self, generator: torch.Generator) -> list[str]:
+        """The n texts of one epoch, augmented."""
+        say = self._augment
+        if say is None:
+            return list(self._texts)
+        drawn = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+        return [say(text, drawn) for text in self._texts]
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of the known labels, mixed with that of the teacher's answers."""
@@ -146,11 +154,6 @@ class TextTask:
         logits = self._encoding.outputs(run, self._held.texts, BATCH, width)
         labels = torch.from_numpy(self._held.labels)
         return -float(losses.masked_bce(torch.from_numpy(logits).double(), labels))
-
-    def _said_differently(self, say: Augmentation, generator: torch.Generator) -> list[Tokens]:
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        drawn = np.random.default_rng(seed)
-        return self._encoding.encode([say(text, drawn) for text in self._texts])
 
 
 def buckets(

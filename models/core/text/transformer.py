@@ -19,7 +19,7 @@ from torch import nn
 from models.contracts.learner import FitContext, Matrix, TextRows
 from models.contracts.product import Trial
 from models.core.text import backbone, qat
-from models.core.text.augment import augmentations
+from models.core.text.augment import any_label, augmentations, label_words
 from models.core.text.encoding import Encoding
 from models.core.text.network import Classifier, Pooling, TorchNetwork
 from models.core.text.predictor import TRANSFORMER, NetworkText
@@ -40,7 +40,8 @@ class TuningParams(LossParams):
         dropout: Before the head.
         held: Share of the texts held out of the fit to stop it (see ``rows.held_out``).
         max_rows: Fit on at most so many texts, drawn by the trial's seed.
-        augment: Names in ``models.core.text.augment.EDITS``; none changes no text.
+        augment: Names in ``models.core.text.augment.EDITS``; none changes no text. Negations and
+            words that carry a label are never touched.
         frozen: Keep the embeddings and so many of the first layers as they are; None trains all.
         quantisation_aware: Compute as the INT8 form will, while training (see ``qat``). The model
             is still kept in fp32; it is its form that loses less.
@@ -181,7 +182,7 @@ def tune(  # noqa: PLR0917  from what, on what, how, telling whom
         params,
         batch_size=config.batch_size,
         soft=None if imitate is None else imitate(part.texts),
-        augment=augmentations(params.augment) if params.augment else None,
+        augment=_edits(params, part.texts, known),
     )
     with qat.felt(module) if params.quantisation_aware else nullcontext():
         history = train(task, config, context)
@@ -193,6 +194,15 @@ def tune(  # noqa: PLR0917  from what, on what, how, telling whom
     }  # fmt: skip
     unseen = min(params.held, start.held)
     return NetworkText(TRANSFORMER, rows.names, answered, start.encoding, network, unseen, notes)
+
+
+def _edits(
+    params: TuningParams, texts: tuple[str, ...], labels: Matrix
+) -> Callable[[str, np.random.Generator], str] | None:
+    """What says a text differently; words that carry a label stay as and where they are."""
+    if not params.augment:
+        return None
+    return augmentations(params.augment, protected=label_words(texts, any_label(labels)))
 
 
 def headed(start: Start, labels: Matrix, params: TuningParams, seed: int) -> Classifier:
