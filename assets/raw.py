@@ -42,7 +42,7 @@ SOURCES = (
         files=tuple(PinnedFile(*file) for file in comments_mirror.MIRROR_FILES),
         schema=comments.schema,
         convert=comments_mirror.from_mirror,
-        generate=comments_generator.generate,
+        generate=comments_generator.sized,
     ),
     Source(
         name="film_ratings",

@@ -141,6 +141,7 @@ def bound_threads(most: int) -> None:
     if not text.isdecimal() or int(text) == 0:
         raise StartError(f"{THREADS} is {text!r}; give the threads of one prediction, at least 1")
     os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = text
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else waiting threads take whole cores
     threadpool_limits(int(text))
 
 

@@ -29,6 +29,8 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     if not kept.exists() or kept.read_text(encoding="utf-8") != wanted:
         write_atomic(kept, wanted)
     os.environ["DAGSTER_HOME"] = str(folder)
+    # torch, not yet loaded, else spins on cores that others want: a fit can take ten times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with dg.DagsterInstance.from_config(str(folder)) as found:
         yield found
 

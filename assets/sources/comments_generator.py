@@ -28,7 +28,9 @@ Ints = NDArray[np.int64]
 Rng = np.random.Generator
 Columns = dict[str, list[Any]]
 
-ROWS = 12_000
+ROWS = 1_200
+#: One text for so many events asked for: a network takes as long for it as trees for a thousand.
+EVENTS_PER_TEXT = 10
 HOUR_S = 3600
 COMMUNITIES = ("forum.example", "chat.example", "reviews.example")
 #: Share of texts whose annotators misread them; of texts that are corrected later; of texts whose
@@ -70,6 +72,11 @@ def generate(seed: int = 0, rows: int = ROWS) -> pa.Table:
         rows: Texts, about one per hour; corrections add about 2 % further rows.
     """
     return simulate(seed, rows).table
+
+
+def sized(seed: int, events: int) -> pa.Table:
+    """``generate`` for a world of so many events (``Origin.rows``), of which texts are a part."""
+    return generate(seed, max(1, events // EVENTS_PER_TEXT))
 
 
 def simulate(seed: int = 0, rows: int = ROWS) -> Simulation:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 GOLDEN_ROWS = 32
 LATENCY_CALLS = 400
 #: A slow model is asked less often: its latency must not cost minutes.
-LATENCY_SECONDS = 10.0
+LATENCY_SECONDS = 3.0
 COST = "cost.cpu_seconds_per_1000"
 
 

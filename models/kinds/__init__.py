@@ -229,14 +229,13 @@ def kind_of(contract: Contract) -> Kind:
 def as_watched(product: ModelProduct) -> ModelProduct:
     """The product as its traffic is judged: by a metric of one score and one label.
 
-    The gate's metric where traffic can give it. Otherwise the kind's, without a floor: what counts
-    then is the promise of the holdout.
+    The gate's metric where traffic can give it. Otherwise the kind's, of which more is better,
+    without a floor: what counts then is the promise of the holdout.
     """
     metric = kind_of(product.contract).watched_metric(product)
     if metric == product.gate.metric:
         return product
-    floor = 1.0 if metric == "brier" else 0.0
-    gate = Gate(metric=metric, floor=floor, alpha=product.gate.alpha, power=product.gate.power)
+    gate = Gate(metric=metric, floor=0.0, alpha=product.gate.alpha, power=product.gate.power)
     return product.model_copy(update={"gate": gate})
 
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 HISTORY, RELEVANT = "history", "relevant"
 SCORE, HIT = "watched_score", "hit_rate_at_10"
+#: A list is always given: as a decision, every one is a yes, right when it has a hit.
+EVERY_LIST = 0.0
 _SHARED = ("schema", "keys", "future_leak", "late_correction", "freshness", "drift")
 
 
@@ -112,7 +114,6 @@ class RankedItems:
         An ensemble learns on what its members did not see, the validating rows: on those of one
         half of the users to judge the other half, both ways, then on all of them.
         """
-        from models.core import training
         from models.core.ranking import frames, judging, questions, watch
 
         items = frames.catalogue(tables.more[product.data.tables[0]])
@@ -134,10 +135,8 @@ class RankedItems:
         values = judging.measure(rankings, asked, items, judging.counts(rows))
         known, hits = judging.known(predictor, asked), values[HIT]
         curve = watch.fit_hits(known, hits)
-        likely = watch.hit_probability(curve, known)
-        at = training.best_f1_threshold(hits, likely) if 0 < hits.mean() < 1 else 0.5
         cv = {name: (float(column.mean()),) for name, column in values.items()}
-        return Fit(predictor, cv, at, curve, seconds)
+        return Fit(predictor, cv, EVERY_LIST, curve, seconds)
 
     def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
         """Users who like something new in the second half of their holdout rows.
@@ -244,9 +243,12 @@ class RankedItems:
         return Watched(inputs, np.asarray(answers[SCORE]), np.asarray(answers[HIT]), times)
 
     def watched_metric(self, product: ModelProduct) -> str:
-        """The Brier score of the estimated hits: no log holds what else would have been right."""
+        """The share of lists with a hit: no log holds what else would have been right.
+
+        Not how well hits are foretold: a better recommender, whose hits surprise, would look worse.
+        """
         del product
-        return "brier"
+        return "precision"
 
     def promised(
         self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
@@ -256,11 +258,9 @@ class RankedItems:
         return promised_binary(watched, threshold, product.gate.alpha)
 
     def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
-        """The model's own estimate of a hit, from what the log holds."""
-        from models.core.ranking import watch
-
-        known = inputs[:, product.data.names.index(watch.USER_PAST)]
-        return watch.hit_probability(model.candidate.thresholds, known)
+        """None: whether another list would have had a hit, the log cannot tell."""
+        del product, model, inputs
+        return None
 
     def learned(
         self, product: ModelProduct, learner: Learner[Interactions, Any], trial: Trial,
