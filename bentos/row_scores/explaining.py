@@ -17,9 +17,9 @@ from bentos.runtime import Runtime
 from models.contracts.api.rows import Explanation, Method, Part
 from models.contracts.learner import Matrix, Vector
 
-#: Variants of the rows of one request that are asked about, whatever their number. Each is answered
-#: once per row that it is compared with.
-SAMPLES = 1024
+#: Variants of a row that are asked about, and answers that the model gives for one request: every
+#: variant is answered once per row that it is compared with.
+SAMPLES, ANSWERS = 512, 16_384
 SEED = 0
 
 
@@ -34,11 +34,17 @@ class Explainer:
         self._predictor, self._columns = runtime.predictor, runtime.product.data.names
         self._thread = ThreadPoolExecutor(1, "explainer")
 
+    def samples(self, rows: int) -> int:
+        """Variants per row in a request that explains so many rows."""
+        from models.core.explain.rows import compared_with
+
+        return min(SAMPLES, ANSWERS // (rows * len(compared_with(self._predictor))))
+
     def refusal(self) -> str | None:
         """Why this model cannot be explained, and what to do; None where it can."""
-        from models.core.explain.rows import probe_of
+        from models.core.explain.rows import compared_with
 
-        if probe_of(self._predictor) is not None:
+        if len(compared_with(self._predictor)):
             return None
         return (
             "this model cannot be explained: it keeps no training rows to compare a row with; ask"
@@ -52,7 +58,7 @@ class Explainer:
             inputs: Shape (n, d) in the product's column order; n at least 1.
             method: How.
         """
-        loop, samples = asyncio.get_running_loop(), SAMPLES // len(inputs)
+        loop, samples = asyncio.get_running_loop(), self.samples(len(inputs))
         return [
             await loop.run_in_executor(self._thread, self._explain, row, method, samples)
             for row in inputs

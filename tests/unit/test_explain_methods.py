@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.explain import attention, gradients, lime, shapley
+from models.core.explain import attention, gradients, lime, shapley, trees
 from models.core.explain.rows import explain_row, stand_in
 
 WEIGHTS = np.array([0.5, -0.3, 0.0, 0.2, -0.1])
@@ -33,6 +33,14 @@ def exact(game, count):
                 gain = float(game(whole)[0] - game(without)[0])
                 found[part] += share / math.factorial(count) * gain
     return found
+
+
+def package():
+    """The ``shap`` package, whose plots call what matplotlib deprecates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap
+    return shap
 
 
 def test_lime_recovers_a_linear_model():
@@ -109,15 +117,11 @@ def test_shapley_values_of_the_glove_game():
 
 
 def test_shapley_values_are_the_packages():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its plots call what matplotlib deprecates
-        import shap
-
     def game(masks):
         masks = np.asarray(masks)
         return np.tanh(2 * (masks @ WEIGHTS)) + masks[:, 0] * masks[:, 1] * masks[:, 3]
 
-    theirs = shap.KernelExplainer(game, np.zeros((1, 5)))
+    theirs = package().KernelExplainer(game, np.zeros((1, 5)))
     expected = theirs.shap_values(np.ones((1, 5)), nsamples=64, l1_reg=False, silent=True)[0]
     np.testing.assert_allclose(exact(game, 5), expected, atol=1e-8)
     found = shapley.sampled(game, 5, samples=4000)
@@ -172,12 +176,14 @@ def test_a_row_that_cannot_be_explained_is_refused():
         explain_row(np.sum, np.ones(2), ("a", "b"), np.ones((4, 2)), "gradients")
 
 
-def test_trees_have_exact_values():
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_trees_have_exact_values(nulls):
     import xgboost
 
     generator = np.random.default_rng(3)
     inputs = generator.standard_normal((200, 3))
-    labels = (inputs[:, 0] * inputs[:, 1] + inputs[:, 2] > 0).astype(float)
+    inputs[generator.random(inputs.shape) < nulls] = np.nan
+    labels = (np.nan_to_num(inputs[:, 0] * inputs[:, 1] + inputs[:, 2]) > 0).astype(float)
     settings = {"objective": "binary:logistic", "max_depth": 3, "nthread": 1, "base_score": 0.3}
     booster = xgboost.train(settings, xgboost.DMatrix(inputs, labels), 10)
 
@@ -185,12 +191,32 @@ def test_trees_have_exact_values():
         return booster.predict(xgboost.DMatrix(rows), output_margin=True)
 
     row, background = inputs[0], inputs[1:11]
-    found = shapley.trees(booster, row, background)
+    found = trees.shapley_values(booster, row, background)
     np.testing.assert_allclose(
         found.weights, exact(stand_in(margin, row, background), 3), atol=1e-5
     )
     assert found.value == pytest.approx(float(margin(row[None])[0]), abs=1e-5)
     assert found.base == pytest.approx(float(margin(background).mean()), abs=1e-5)
+    theirs = package().TreeExplainer(booster, background, feature_perturbation="interventional")
+    np.testing.assert_allclose(theirs.shap_values(row[None])[0], found.weights, atol=1e-5)
+
+
+def test_a_column_that_a_path_asks_twice_and_a_tree_without_a_split():
+    import xgboost
+
+    inputs = np.array([[1.0], [2.0], [3.0]] * 20)
+    labels = (inputs[:, 0] == 2).astype(float)  # one column, asked from below and from above
+    settings = {"objective": "binary:logistic", "max_depth": 2, "nthread": 1, "lambda": 0}
+    booster = xgboost.train(settings, xgboost.DMatrix(inputs, labels), 1)
+    found = trees.shapley_values(booster, inputs[1], inputs[:3])
+    margins = booster.predict(xgboost.DMatrix(inputs[:3]), output_margin=True)
+    assert margins[1] > 0 > margins[0]
+    np.testing.assert_allclose(found.weights, [margins[1] - margins.mean()], rtol=1e-5)
+    flat = xgboost.train(settings, xgboost.DMatrix(inputs, np.tile([0.0, 1.0], 30)), 1)
+    still = trees.shapley_values(flat, inputs[1], inputs[:3])
+    assert len(trees.leaves_of(flat).values) == 0
+    assert still.weights.tolist() == [0.0]
+    assert still.value == still.base
 
 
 def test_integrated_gradients_by_hand():

@@ -20,7 +20,7 @@ from models.contracts.api import PredictResponse, request_model, to_rows
 from models.contracts.learner import TrainingRows
 from models.contracts.product import Column, Trial
 from models.core import boosting, linear
-from models.core.explain.rows import BACKGROUND, explain_predictor, stand_in
+from models.core.explain.rows import explain_predictor, stand_in
 from models.core.tabular import Derived
 from models.core.text.ensemble import EnsembleText
 from models.core.text.linear import LinearText
@@ -96,7 +96,7 @@ def test_shapley_values_of_trees_are_exact_log_odds_of_the_answer(trees: Any):
     assert trees.recalibration.slope != 1.0
     assert found.value == pytest.approx(logit(trees.predict(ROW[None])[0]), abs=1e-5)
     assert found.base == pytest.approx(logit(trees.predict(trees.probe)).mean(), abs=1e-5)
-    assert found.note.startswith("log-odds, exact for its trees; against 8 training rows")
+    assert found.note.startswith(f"log-odds, exact for its trees; against {len(probe)} training")
     assert "computes a_plus_b from other columns" in found.note
 
 
@@ -139,7 +139,7 @@ def test_lime_tells_a_fidelity_and_the_sign_of_the_law(trees: Any, logistic: Any
         weights = {part.column: part.weight for part in why.parts}
         assert max(weights, key=lambda name: weights[name]) == "a"
         assert why.value == pytest.approx(prediction.probability)
-        assert why.note == "probability; against 8 training rows"
+        assert why.note == f"probability; against {len(predictor.probe)} training rows"
         assert why.fidelity is not None
         assert 0.5 < why.fidelity <= 1.0
 
@@ -151,17 +151,16 @@ def test_an_explanation_runs_off_the_loop_and_within_its_bound():
         asked.append((threading.current_thread().name, len(inputs)))
         return expit(inputs.sum(axis=1))
 
-    probe = np.zeros((2, 3))
-    predictor = SimpleNamespace(predict=predict, probe=probe, importance=lambda: {})
-    for method in ("shap", "lime"):
-        for count in (1, 4):
-            asked.clear()
-            why = asyncio.run(
-                Explainer(runtime(predictor)).explain(np.ones((count, 3)), method)  # type: ignore[arg-type]
-            )
-            assert len(why) == count
-            assert {name for name, _ in asked} == {"explainer_0"}
-            assert sum(size for _, size in asked) <= len(probe) * (1024 + 2 * count)
+    for method, count, kept in (("shap", 1, 32), ("shap", 4, 40), ("lime", 4, 8), ("lime", 1, 40)):
+        probe = np.zeros((kept, 3))
+        predictor = SimpleNamespace(predict=predict, probe=probe, importance=dict)
+        asked.clear()
+        why = asyncio.run(
+            Explainer(runtime(predictor)).explain(np.ones((count, 3)), method)  # type: ignore[arg-type]
+        )
+        assert len(why) == count
+        assert {name for name, _ in asked} == {"explainer_0"}
+        assert sum(size for _, size in asked) <= 16_384 + 2 * count * 32
 
 
 def test_a_model_without_rows_to_compare_with_is_refused():
@@ -172,7 +171,6 @@ def test_a_model_without_rows_to_compare_with_is_refused():
     assert "ask without explain" in told
     with pytest.raises(ValueError, match="give it a `probe`"):
         explain_predictor(predictor, ROW, NAMES)  # type: ignore[arg-type]
-    assert BACKGROUND >= 8
 
 
 def test_a_request_says_whether_and_how_to_explain(trees: Any):

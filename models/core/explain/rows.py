@@ -17,7 +17,7 @@ import numpy as np
 
 from models.contracts.learner import Matrix, Predictor, Vector
 from models.core.boosting import BoostedPredictor
-from models.core.explain import lime, shapley
+from models.core.explain import lime, shapley, trees
 from models.core.explain.explanation import Explanation, Game, Masks
 
 Method = Literal["shap", "lime"]
@@ -26,10 +26,10 @@ Method = Literal["shap", "lime"]
 BACKGROUND = 32
 
 
-def probe_of(predictor: Predictor) -> Matrix | None:
-    """The training rows that a predictor keeps, shape (k, d); None where it keeps none."""
-    probe: Matrix | None = getattr(predictor, "probe", None)
-    return probe
+def compared_with(predictor: Predictor) -> Matrix:
+    """The training rows that a predictor keeps, at most 32, shape (k, d); k is 0 without any."""
+    probe: Matrix = getattr(predictor, "probe", np.empty((0, 0)))
+    return probe[np.linspace(0, len(probe) - 1, min(BACKGROUND, len(probe))).astype(int)]
 
 
 def explain_predictor(
@@ -57,14 +57,14 @@ def explain_predictor(
     Raises:
         ValueError: The predictor keeps no rows; or see `explain_row`.
     """
-    probe = probe_of(predictor)
-    if probe is None:
+    background = compared_with(predictor)
+    if not len(background):
         raise ValueError(
             f"a {type(predictor).__name__} keeps no training rows to compare a row with; give it a"
             " `probe` (see models.core.tabular.probe_of)"
         )
     if method == "shap" and isinstance(predictor, BoostedPredictor):
-        return _by_trees(predictor, row)
+        return _by_trees(predictor, row, background)
     read = predictor.importance()  # names what the model reads: the rest would only cost samples
     places = [place for place, name in enumerate(columns) if not read or name in read]
 
@@ -75,7 +75,7 @@ def explain_predictor(
 
     names = [columns[place] for place in places]
     return explain_row(
-        predict, row[places], names, probe[:, places], method, seed=seed, samples=samples
+        predict, row[places], names, background[:, places], method, seed=seed, samples=samples
     )
 
 
@@ -147,11 +147,12 @@ def stand_in(predict: Callable[[Matrix], Vector], row: Vector, background: Matri
     return game
 
 
-def _by_trees(predictor: BoostedPredictor, row: Vector) -> Explanation:
+def _by_trees(predictor: BoostedPredictor, row: Vector, background: Matrix) -> Explanation:
     """In log-odds of the recalibrated answer: ``intercept + slope * margin`` of the booster."""
     inputs, (intercept, slope) = predictor.inputs, predictor.recalibration
-    background = inputs.select(predictor.probe)
-    found = shapley.trees(predictor.booster, inputs.select(row[None])[0], background)
+    found = trees.shapley_values(
+        predictor.booster, inputs.select(row[None])[0], inputs.select(background)
+    )
     derived = tuple(column.name for column in inputs.derived)
     computed = f"; the model computes {', '.join(derived)} from other columns" if derived else ""
     return Explanation(

@@ -1,25 +1,21 @@
 """Shapley values: each part's mean gain over all orders in which parts may be added.
 
-Belongs here: sampling orders, and trees, where the sum has a closed form. Does not belong here:
-what leaving a part out means (the game is given).
+Belongs here: sampling orders. Does not belong here: what leaving a part out means (the game is
+given); trees, where the sum has a closed form (``trees``).
 
 The sampling is the permutation explainer of the ``shap`` package, written out: the package needs
 seven seconds for its first answer (it compiles), which a service does not have. It is checked
-against the package. Trees use the package: its algorithm cannot be written in a few lines.
+against the package.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from models.contracts.learner import Matrix, Vector
+from models.contracts.learner import Vector
 from models.core.explain.explanation import Game
-
-if TYPE_CHECKING:
-    from xgboost import Booster
 
 
 class Shapley(NamedTuple):
@@ -66,21 +62,3 @@ def sampled(game: Game, count: int, *, seed: int = 0, samples: int = 128) -> Sha
         path = np.concatenate([[base], answers[start : start + count - 1], [value]])
         gains[order] += np.diff(path)
     return Shapley(gains / len(orders), base, value)
-
-
-def trees(booster: Booster, row: Vector, background: Matrix) -> Shapley:
-    """Exact Shapley values of boosted trees in log-odds (Lundberg et al. 2020, TreeExplainer).
-
-    Args:
-        booster: XGBoost trees.
-        row: Shape (d,), the trees' own columns; NaN stands for null.
-        background: Shape (m, d); a column left out takes these rows' values in turn.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its plots, not used here, call what matplotlib deprecates
-        import shap  # type: ignore[import-untyped]  # ships no types
-
-    explainer = shap.TreeExplainer(booster, background, feature_perturbation="interventional")
-    weights = np.asarray(explainer.shap_values(row[None]), float).reshape(-1)
-    base = float(np.ravel(explainer.expected_value)[0])
-    return Shapley(weights, base, base + float(weights.sum()))
