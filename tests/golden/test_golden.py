@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.contracts.api import GoldenSet
+from models.contracts.product import Trial
 from models.core import artifact
 from models.core.artifact import ArtifactError
 from models.registry import get, load_learner, products
+from stores.golden import compare
+from tests.golden import freeze_kinds
 from tests.golden.freeze import CASES, FOLDER, KINDS, MODEL, PUBLIC_KEY, derived, freeze
 
 TOLERANCE = 1e-6
 MAX_BYTES = 60_000
 
 FROZEN = sorted(path.parent for path in FOLDER.glob(f"*/*/{CASES}"))
+OF_KINDS = sorted(path.parent for path in FOLDER.glob(f"*/*/{freeze_kinds.GOLDEN}"))
 
 
 def kind(params: dict[str, Any]) -> tuple[object, bool]:
@@ -70,8 +75,33 @@ def test_every_kind_that_may_be_released_is_frozen():
     names = {path.name for path in FROZEN}
     assert names >= {trial.name for trial in KINDS}
     covered = {kind(trial.params) for trial in KINDS}
-    tried = {kind(trial.params) for product in products() for trial in product.trials}
+    rows = [product for product in products() if product.contract == "row_scores"]
+    tried = {kind(trial.params) for product in rows for trial in product.trials}
     assert tried <= covered, "add the new kind to KINDS and freeze it"
+    manifests = [json.loads((path / MODEL / artifact.MANIFEST).read_text()) for path in OF_KINDS]
+    kept = {(one["product"], *freeze_kinds.kind(Trial(**_trial(one)))) for one in manifests}
+    for product in freeze_kinds.frozen_products():
+        tried_here = {(product.key, *freeze_kinds.kind(trial)) for trial in product.trials}
+        assert tried_here <= kept, "freeze the new kind: python -m tests.golden.freeze_kinds NAME"
+
+
+def _trial(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {"name": manifest["trial"], "params": manifest["params"]}
+
+
+@pytest.mark.parametrize("frozen", OF_KINDS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_texts_and_rankings_are_answered_as_recorded(frozen: Path):
+    manifest = json.loads((frozen / MODEL / artifact.MANIFEST).read_text())
+    product = get(manifest["product"])
+    _, predictor = artifact.load(frozen / MODEL, frozen.parent / PUBLIC_KEY, load_learner(product))
+    golden = GoldenSet.model_validate_json((frozen / freeze_kinds.GOLDEN).read_text())
+    given = freeze_kinds.answers(product, predictor, golden)
+    assert len(given) == freeze_kinds.ASKED
+    for served, offline in zip(given, golden.expected, strict=True):
+        told, apart, tolerance = compare(served, offline)
+        assert apart <= tolerance, (told, offline)
+    assert len({json.dumps(one) for one in golden.expected}) > 1, "a constant would prove nothing"
+    assert sum(path.stat().st_size for path in frozen.rglob("*") if path.is_file()) < 150_000
 
 
 def test_no_private_key_is_kept():
