@@ -48,7 +48,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chained]:
         Trial(name="tiny_int8", params={"model": "onnx", "precision": "int8", "threads": 1},
               after=("tiny",), form=True),
     )  # fmt: skip
-    gate = Gate(metric="roc_auc", floor=0.55, max_latency_ms=60, form_margin=0.2, guardrails=(
+    gate = Gate(metric="roc_auc", floor=0.55, max_latency_ms=200, form_margin=0.2, guardrails=(
         Guardrail(metric="brier", max_loss=0.05), Guardrail(metric="attack.typo", floor=0.4),
     ))  # fmt: skip
     product = TEXTS.model_copy(update={"trials": trials, "gate": gate})
@@ -63,7 +63,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Chained:
     trials = tuple(t for t in FILMS.trials if t.name in ("popularity", "itemknn", "ease"))
     members = tuple(trial.name for trial in trials if trial.name != "popularity")
     blend = Trial(name="blend", params={"model": "blend"}, after=members)
-    gate = FILMS.gate.model_copy(update={"floor": 0.02, "guardrails": FILMS.gate.guardrails[:1]})
+    gate = FILMS.gate.model_copy(update={
+        "floor": 0.02, "guardrails": FILMS.gate.guardrails[:1], "max_latency_ms": 100.0,
+    })  # fmt: skip
     product = FILMS.model_copy(update={"trials": (*trials, blend), "gate": gate})
     return chained(tmp_path_factory.mktemp("films") / "home", product, 7_000)
 
