@@ -134,8 +134,8 @@ class RowScores:
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Measure]:
-        """Disturbed, strange and shifted inputs; fairness where slices name groups of people."""
-        from models.core import fairness
+        """Disturbed, strange and shifted inputs; calibration, coverage, fairness to groups."""
+        from models.core import fairness, probabilities
         from models.core.linear import LogisticPredictor
         from models.core.robustness.logistic import worst_scores
         from models.core.robustness.rows import examine_rows
@@ -156,8 +156,9 @@ class RowScores:
             worst=partial(worst_scores, linear) if linear else None,
         )
         groups = fairness.groups_of({str(c): units[c].to_numpy(bool) for c in identities(units)})
+        scores, at = model.predictor.predict(inputs), candidate.threshold
+        found |= probabilities.examine(labels, scores, seed=candidate.seed)
         if groups:
-            scores, at = model.predictor.predict(inputs), candidate.threshold
             found |= fairness.examine(labels, scores, at, groups, seed=candidate.seed)
         return found
 

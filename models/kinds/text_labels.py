@@ -21,7 +21,6 @@ from models.contracts.product import (
     EVENT_TIME,
     JUDGED,
     LABEL,
-    SLICE_PREFIX,
     TENANT,
     TEXT,
     Data,
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 #: Metrics followed on the validating fold.
 CV_METRICS = ("roc_auc", "average_precision", "macro_f1", "f1", "brier", "log_loss")
-#: Texts of no group that fairness compares the groups with: all of them would be asked once more.
-FAIRNESS_OTHERS = 2_000
 #: Two texts may be described alike: copies are looked for in the texts themselves.
 _SHARED = tuple(name for name in CHECKS if name != "overlap")
 
@@ -173,14 +170,20 @@ class TextLabels:
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Measure]:
-        """Attacks, strange texts and shift; and fairness to the groups that texts speak of."""
+        """Attacks, strange texts, shift; fairness, calibration, coverage of the first label."""
         from models.core.frames import matrix
-        from models.core.text import frames
+        from models.core.text import frames, measured
         from models.core.text.examine import examine
 
         names, columns = product.data.labels, product.data.names
-        fair = _fairness(model, units, names)
-        return fair | examine(
+        first = measured.of_first_label(
+            lambda texts: _predict(model.predictor, tuple(texts), names)[:, 0],
+            units,
+            names[0],
+            model.candidate.thresholds[names[0]],
+            seed=model.candidate.seed,
+        )
+        return first | examine(
             model.predictor,
             frames.texts(units),
             frames.label_matrix(units, names),
@@ -261,29 +264,6 @@ def _predict(predictor: Any, texts: tuple[str, ...], names: tuple[str, ...]) -> 
         raise ValueError(f"the model answers {predictor.labels}, the product asks {names}")
     scores: Matrix = predictor.predict(texts)
     return scores
-
-
-def _fairness(model: Model, units: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Measure]:
-    """Of the first label: all texts that speak of a group, and a sample of the others."""
-    from models.core import fairness
-    from models.core.text import frames
-
-    slices = {str(c): units[c].to_numpy(bool) for c in units if str(c).startswith(SLICE_PREFIX)}
-    groups = fairness.groups_of(slices)
-    labels = frames.label_matrix(units, names[:1])[:, 0]
-    spoken_of = np.logical_or.reduce([np.zeros(len(units), bool), *groups.values()])
-    known = ~np.isnan(labels)
-    others = np.flatnonzero(known & ~spoken_of)
-    drawn = np.random.default_rng(model.candidate.seed).permutation(others)[:FAIRNESS_OTHERS]
-    rows = np.sort(np.concatenate([np.flatnonzero(known & spoken_of), drawn]))
-    scores = _predict(model.predictor, frames.texts(units.iloc[rows]), names)[:, 0]
-    return fairness.examine(
-        labels[rows],
-        scores,
-        model.candidate.thresholds[names[0]],
-        {group: mask[rows] for group, mask in groups.items()},
-        seed=model.candidate.seed,
-    )
 
 
 def _request(row: Mapping[Any, Any]) -> dict[str, JsonValue]:
