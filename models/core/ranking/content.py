@@ -123,11 +123,18 @@ def project(vectors: Any, width: int, seed: int) -> Scores:
         vectors: Shape (m, d), dense or sparse.
         width: Dimensions, at least 1.
         seed: Of the solver.
+
+    Returns:
+        Shape (m, at most ``width``).
     """
     matrix = sp.csr_array(vectors)
     if width < min(matrix.shape):
         return _units(matrix @ strongest(matrix, width, seed))
-    return _units(matrix.toarray())
+    dense = matrix.toarray()
+    if width < dense.shape[1]:  # fewer items than that: all their directions are kept
+        left, strength, _ = np.linalg.svd(dense, full_matrices=False)
+        dense = left * strength
+    return _units(dense)
 
 
 def _tfidf(catalogue: Catalogue, weights: Mapping[str, float]) -> sp.csr_array:
