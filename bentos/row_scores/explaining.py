@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bentos.runtime import Runtime
 from models.contracts.api.rows import Explanation, Method, Part
 from models.contracts.learner import Matrix, Vector
+from models.core.explain.rows import compared_with, explain_predictor, prepare
 
 #: Variants of a row that are asked about, and answers that the model gives for one request: every
 #: variant is answered once per row that it is compared with.
@@ -33,17 +34,14 @@ class Explainer:
     def __init__(self, runtime: Runtime) -> None:
         self._predictor, self._columns = runtime.predictor, runtime.product.data.names
         self._thread = ThreadPoolExecutor(1, "explainer")
+        prepare(runtime.predictor)  # at the start: reading a large forest would hold up the loop
 
     def samples(self, rows: int) -> int:
         """Variants per row in a request that explains so many rows."""
-        from models.core.explain.rows import compared_with
-
         return min(SAMPLES, ANSWERS // (rows * len(compared_with(self._predictor))))
 
     def refusal(self) -> str | None:
         """Why this model cannot be explained, and what to do; None where it can."""
-        from models.core.explain.rows import compared_with
-
         if len(compared_with(self._predictor)):
             return None
         return (
@@ -65,8 +63,6 @@ class Explainer:
         ]
 
     def _explain(self, row: Vector, method: Method, samples: int) -> Explanation:
-        from models.core.explain.rows import explain_predictor
-
         found = explain_predictor(
             self._predictor, row, self._columns, method, seed=SEED, samples=samples
         )

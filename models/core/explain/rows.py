@@ -11,16 +11,14 @@ model explains itself in the same way wherever it runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
+from models.contracts.api.rows import Method
 from models.contracts.learner import Matrix, Predictor, Vector
 from models.core.boosting import BoostedPredictor
 from models.core.explain import lime, shapley, trees
 from models.core.explain.explanation import Explanation, Game, Masks
-
-Method = Literal["shap", "lime"]
 
 #: Rows of the background that stand in for a column left out.
 BACKGROUND = 32
@@ -29,7 +27,15 @@ BACKGROUND = 32
 def compared_with(predictor: Predictor) -> Matrix:
     """The training rows that a predictor keeps, at most 32, shape (k, d); k is 0 without any."""
     probe: Matrix = getattr(predictor, "probe", np.empty((0, 0)))
-    return probe[np.linspace(0, len(probe) - 1, min(BACKGROUND, len(probe))).astype(int)]
+    places = np.linspace(0, len(probe) - 1, min(BACKGROUND, len(probe))).astype(int)
+    spread: Matrix = probe[places]
+    return spread
+
+
+def prepare(predictor: Predictor) -> None:
+    """Read what explanations need and answers do not, so that the first one is not slow."""
+    if isinstance(predictor, BoostedPredictor):
+        trees.leaves_of(predictor.booster)
 
 
 def explain_predictor(
