@@ -29,7 +29,7 @@ FRAME_COLUMNS = (EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME, LABEL, JUDGED)
 #: per name of ``Data.labels``, 0, 1 or null where nobody said; ``label`` is the one yes or no that
 #: a moderator decides. ``ranked_items``: who, what, and how strongly (a rating, a count).
 TEXT, CONTEXT, LABEL_PREFIX = "text", "context", "label_"
-USER, ITEM, STRENGTH = "user", "item", "strength"
+USER, ITEM, STRENGTH, FRIEND = "user", "item", "strength", "friend"
 
 Contract = Literal["row_scores", "text_labels", "ranked_items"]
 Cadence = Literal["daily", "weekly", "monthly"]

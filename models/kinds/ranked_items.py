@@ -117,8 +117,9 @@ class RankedItems:
         from models.core.ranking import frames, judging, questions, watch
 
         items = frames.catalogue(tables.more[product.data.tables[0]])
+        friends = tables.more[product.data.tables[1]] if product.data.tables[1:] else None
         older, newer = frames.newest(tables.train, product.data.folds.k)
-        rows, later = frames.interactions(older, items), frames.interactions(newer, items)
+        rows, later = frames.interactions(older, items, friends), frames.interactions(newer, items)
         asked = questions.questions(later, rows)
         begun = time.perf_counter()
         if trial.after and not trial.form:

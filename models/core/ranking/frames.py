@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.contracts.learner import Catalogue, Interactions
-from models.contracts.product import EVENT_TIME, ITEM, LABEL, STRENGTH, USER
+from models.contracts.product import EVENT_TIME, FRIEND, ITEM, LABEL, STRENGTH, USER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,18 +41,21 @@ def catalogue(items: pd.DataFrame) -> Catalogue:
     return Catalogue(tuple(ids), fields)
 
 
-def interactions(frame: pd.DataFrame, items: Catalogue) -> Interactions:
+def interactions(
+    frame: pd.DataFrame, items: Catalogue, friends: pd.DataFrame | None = None
+) -> Interactions:
     """Rows of the feature table in time order, in numbers.
 
     Args:
         frame: n rows with ``user``, ``item``, ``strength``, ``label``, ``event_time``.
         items: The whole catalogue, items nobody had to do with included.
+        friends: See ``friends_among``; None where nobody knows of any.
 
     Returns:
         Users numbered in rising order of their ids.
 
     Raises:
-        ValueError: A row's item is not in the catalogue.
+        ValueError: A row's item is not in the catalogue, or a column of ``friends`` is missing.
     """
     ordered = frame.sort_values(EVENT_TIME, kind="stable")
     numbers = {item: number for number, item in enumerate(items.items)}
@@ -71,8 +75,39 @@ def interactions(frame: pd.DataFrame, items: Catalogue) -> Interactions:
         times=ordered[EVENT_TIME].to_numpy("datetime64[us]").astype(np.int64) / 1e6,
         user_ids=tuple(ids.tolist()),
         catalogue=items,
-        friends=np.empty((0, 2), np.int64),
+        friends=friends_among(ids, friends, ordered[EVENT_TIME].max()),
     )
+
+
+def friends_among(
+    ids: NDArray[np.str_], friends: pd.DataFrame | None, until: pd.Timestamp
+) -> NDArray[np.int64]:
+    """Edges between users that have rows, by their numbers.
+
+    Args:
+        ids: Of the users, in the order of their numbers.
+        friends: An undirected edge per row: ``user`` and ``friend``; with an ``event_time``,
+            edges that are newer than ``until`` are left out: nobody could know them yet.
+        until: Newest moment that may be known.
+
+    Returns:
+        Shape (f, 2), each edge once, the smaller number first; nobody is their own friend.
+
+    Raises:
+        ValueError: A column is missing.
+    """
+    if friends is None:
+        return np.empty((0, 2), np.int64)
+    if missing := [name for name in (USER, FRIEND) if name not in friends.columns]:
+        raise ValueError(
+            f"the table of friends lacks {', '.join(missing)}: add it to its SQL model"
+        )
+    if EVENT_TIME in friends.columns:
+        friends = friends[friends[EVENT_TIME] <= until]
+    numbers = {name: number for number, name in enumerate(ids.tolist())}
+    ends = friends[[USER, FRIEND]].astype(str).apply(lambda column: column.map(numbers)).dropna()
+    edges = np.sort(ends.to_numpy(np.int64).reshape(-1, 2), axis=1)
+    return np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
 
 
 def newest(frame: pd.DataFrame, k: int) -> tuple[pd.DataFrame, pd.DataFrame]:
