@@ -6,6 +6,7 @@ tuned inside the training rows (``--validate``), never on the test rows.
     ml100k   75/25 per user as recommenders-team splits (all test ratings relevant), several seeds
     ml1m     NCF leave-one-out, the test item among the official 99 others
     gowalla  LightGCN's split, the full catalogue
+    lastfm   LightGCN's split, the full catalogue; LightGCN with and without edges between friends
     rmse     ML-100k, the official five folds, predicted ratings
     implicit iALS here and in ``implicit``, equal settings, judged by ``implicit``'s own functions
 
@@ -18,23 +19,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
-from models.contracts.learner import Catalogue, FitContext, Interactions
+from benchmarks.ranking_data import TASKS, Task, interactions, ml100k, ml100k_frame
+from models.contracts.learner import FitContext
 from models.contracts.product import Trial
 from models.core.ranking.asked import Asked
 from models.core.ranking.metrics import per_user
 from models.core.ranking.recommender import CatalogueRecommender
 from models.core.ranking.scorers import Scorer, fit_scorer, positives
 
+#: As tuned by validation on ML-100k.
+LIGHTGCN: dict[str, Any] = {
+    "batch_size": 1024, "learning_rate": 0.005, "penalty": 0.001, "max_epochs": 100, "patience": 20,
+    "device": "cpu",
+}  # fmt: skip
 #: What is run when nobody says, and with what.
 PARAMS: dict[str, dict[str, dict[str, Any]]] = {
     "ml100k": {
@@ -59,6 +62,13 @@ PARAMS: dict[str, dict[str, dict[str, Any]]] = {
         "graph_filter": {"vectors": 256, "weight": 0.3},  # its paper's
         "ials": {"factors": 64, "penalty": 0.01, "unobserved_weight": 0.01, "epochs": 8},
     },
+    "lastfm": {
+        "popularity": {},
+        "itemknn": {"neighbours": 200, "shrinkage": 20.0},
+        "social": {},
+        "lightgcn": LIGHTGCN,
+        "lightgcn, friends": {"model": "lightgcn", "social": 0.5, **LIGHTGCN},
+    },
 }
 #: Read at the source named, see the README of the mirror.
 PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
@@ -79,116 +89,14 @@ PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
         "LightGCN, 3 layers": (0.1824, 0.1547),
         "NGCF": (0.1570, 0.1327),
     },
+    "lastfm": {},  # none read for this split
 }
 COLUMNS = {
     "ml100k": ("ndcg_at_10", "precision_at_10", "recall_at_10", "map_all_at_10"),
     "ml1m": ("hit_rate_at_10", "ndcg_at_10"),
     "gowalla": ("recall_at_20", "ndcg_at_20"),
+    "lastfm": ("recall_at_20", "ndcg_at_20"),
 }
-
-
-class Task(NamedTuple):
-    """Training rows and what is relevant; ``others`` are the only rivals of the one test item."""
-
-    rows: Interactions
-    relevant: sp.csr_array
-    others: np.ndarray | None = None
-
-
-def table(name: str) -> pd.DataFrame:
-    folder = os.environ.get("ASSAY_MIRROR")
-    if not folder:
-        raise SystemExit("set ASSAY_MIRROR to the folder of the data mirror")
-    return pd.read_parquet(Path(folder) / f"{name}.parquet")
-
-
-def interactions(
-    frame: pd.DataFrame, users: int, items: int, fields: Mapping[str, tuple[str, ...]]
-) -> Interactions:
-    """Columns user, item, strength, ts become rows in time order."""
-    frame = frame.sort_values("ts", kind="stable")
-    ids = tuple(str(number) for number in range(items))
-    return Interactions(
-        users=frame["user"].to_numpy(np.int64),
-        items=frame["item"].to_numpy(np.int64),
-        strengths=frame["strength"].to_numpy(np.float64),
-        liked=np.ones(len(frame), bool),
-        times=frame["ts"].to_numpy(np.float64),
-        user_ids=tuple(str(number) for number in range(users)),
-        catalogue=Catalogue(ids, fields),
-        friends=np.empty((0, 2), np.int64),
-    )
-
-
-def task(
-    train: pd.DataFrame, test: pd.DataFrame, fields: Mapping[str, tuple[str, ...]] = {}
-) -> Task:
-    both = pd.concat([train, test])
-    users, items = int(both["user"].max()) + 1, int(both["item"].max()) + 1
-    for names in fields.values():
-        items = len(names)
-    relevant = positives(interactions(test, users, items, {}), liked_only=False)
-    return Task(interactions(train, users, items, fields), relevant)
-
-
-def stratified(frame: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """python_stratified_split of recommenders-team: per user, the first share of a shuffle."""
-    drawn = np.random.RandomState(seed).rand(len(frame))
-    order = frame.assign(drawn=drawn).sort_values(["user", "drawn"])
-    groups = order.groupby("user")["item"]
-    first = (groups.cumcount() + 1) / groups.transform("count") <= share
-    return order[first].drop(columns="drawn"), order[~first].drop(columns="drawn")
-
-
-def ml100k_frame() -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    ratings, films = table("movielens_100k/ratings"), table("movielens_100k/items")
-    films = films.set_index("item").reindex(range(1, int(films["item"].max()) + 1)).fillna("")
-    frame = ratings.rename(columns={"rating": "strength"}).assign(
-        user=ratings["user"] - 1, item=ratings["item"] - 1
-    )
-    tags = films["genres"].str.replace("|", " ", regex=False)
-    return frame, {"title": tuple(films["title"]), "tags": tuple(tags)}
-
-
-def ml100k(seed: int, validate: bool) -> Task:
-    frame, fields = ml100k_frame()
-    train, test = stratified(frame, 0.75, seed)
-    if validate:
-        train, test = stratified(train, 0.75, seed)
-    return task(train, test, fields)
-
-
-def ml1m(seed: int, validate: bool) -> Task:
-    frame = table("movielens_1m_ncf/interactions").assign(strength=1.0, ts=0.0)
-    official = table("movielens_1m_ncf/test_with_99_negatives")
-    others = np.array([np.asarray(row) for row in official["negatives"]], np.int64)
-    train, test = frame[frame["split"] == "train"], official[["user", "item"]]
-    if validate:  # one training item of each user, among 99 it had nothing to do with
-        generator = np.random.default_rng(seed)
-        drawn = train.assign(drawn=generator.random(len(train)))
-        test = drawn.sort_values("drawn").groupby("user").head(1).sort_values("user")
-        had = sp.csr_array((np.ones(len(frame)), (frame["user"], frame["item"])))
-        others = np.stack([
-            generator.choice(np.flatnonzero(had[[u], :].toarray()[0] == 0), 99, replace=False)
-            for u in test["user"]
-        ])  # fmt: skip
-        train = train.drop(test.index)
-    made = task(train, test[["user", "item"]].assign(strength=1.0, ts=0.0))
-    return made._replace(others=others)
-
-
-def gowalla(seed: int, validate: bool) -> Task:
-    frame = table("gowalla_lightgcn/interactions").astype({"user": int, "item": int})
-    frame = frame.assign(strength=1.0, ts=0.0)
-    train, test = frame[frame["split"] == "train"], frame[frame["split"] == "test"]
-    if validate:
-        train, test = stratified(train, 0.9, seed)
-    return task(train, test)
-
-
-TASKS: dict[str, Callable[[int, bool], Task]] = {
-    "ml100k": ml100k, "ml1m": ml1m, "gowalla": gowalla,
-}  # fmt: skip
 
 
 def judge(data: str, task: Task, scorer: Scorer) -> list[float]:
