@@ -23,7 +23,7 @@ from models.core.artifact import ArtifactError
 #: File that says what the other files of a saved model are.
 MODEL_FILE = "model.json"
 #: Training rows kept with a model; it must score them at load as it did when it was saved.
-PROBE_ROWS = 8
+PROBE_ROWS = 32
 #: Scores are float32 inside XGBoost; other processors may round the last digits differently.
 PROBE_TOLERANCE = 1e-5
 

@@ -283,7 +283,7 @@ def test_the_log_is_the_same_for_service_and_evaluation(tables: Tables, model: M
     assert noted.inputs == tuple(seen.inputs[3])
     assert noted.score == seen.scores[3]
     assert KIND.rescore(PRODUCT, model, seen.inputs) is None
-    promised = KIND.promised(PRODUCT, None, seen, EVERY_LIST)
+    promised = KIND.promised(PRODUCT, None, seen, model.candidate.threshold)
     assert promised[KIND.watched_metric(PRODUCT)].value == pytest.approx(seen.labels.mean())
 
 
