@@ -12,6 +12,7 @@ from models.contracts.product import Trial
 from models.core import calibration, frames, metrics, splits
 from models.core.artifact import ArtifactError
 from models.core.contents import refusal
+from models.core.tabular import PROBE_ROWS
 from models.risk.sync_conflict.learner import DERIVED, SyncConflictLearner
 from models.risk.sync_conflict.product import COLUMNS, NAMED, PRODUCT
 from tests.unit.sample_frames import mirror
@@ -169,7 +170,7 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize("name", ["logistic_all", "xgboost_calibrated"])
 def test_a_model_that_scores_otherwise_than_it_did_is_refused(name, fitted, tmp_path):
     fitted[name].save(tmp_path)
-    rewrite(tmp_path, scores=[0.5] * 8)
+    rewrite(tmp_path, scores=[0.5] * PROBE_ROWS)
     with pytest.raises(ArtifactError, match=r"its own probe rows .* off.*fit it again"):
         LEARNER.load(tmp_path)
 
