@@ -170,7 +170,8 @@ class TextLabels:
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Measure]:
-        """Attacks, strange texts, shift; fairness, calibration, coverage of the first label."""
+        """Attacks, strange texts, shift; the first label's fairness, calibration, explanations."""
+        from models.core.explain.fidelity import lime_fidelity
         from models.core.frames import matrix
         from models.core.text import frames, measured
         from models.core.text.examine import examine
@@ -183,13 +184,15 @@ class TextLabels:
             model.candidate.thresholds[names[0]],
             seed=model.candidate.seed,
         )
+        texts, seed = frames.texts(units), model.candidate.seed
+        first |= lime_fidelity(model.predictor, texts, names[0], seed=seed)
         return first | examine(
             model.predictor,
-            frames.texts(units),
+            texts,
             frames.label_matrix(units, names),
             names,
             [model.candidate.thresholds[name] for name in names],
-            seed=model.candidate.seed,
+            seed=seed,
             train=frames.texts(tables.train),
             columns=(matrix(tables.train, columns), matrix(units, columns)),
         )
