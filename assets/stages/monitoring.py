@@ -240,7 +240,7 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(_content(result, reports)),
-            metadata=_metadata(product, home, result, reports),
+            metadata=_metadata(as_watched(product), home, result, reports),
         )
 
     return monitoring
@@ -290,7 +290,6 @@ def _metadata(
     from stores.reports.monitoring_page import windows_table
     from stores.reports.monitoring_plots import over_time
 
-    product = as_watched(product)
     page = f"http://127.0.0.1:{ADMIN_PORT}/monitoring/{product.slug}/{PAGE}"
     found: dict[str, Any] = {
         "windows": table(windows_table(reports, product.gate.metric)),

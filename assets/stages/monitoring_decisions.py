@@ -98,28 +98,25 @@ def retrain(
 def rollback(judge: Judge, home: Home, ledger: Ledger, clock: datetime) -> RollbackDecision:
     """Score the release before the champion on the champion's traffic and ask the rollback rule."""
     from models.core.artifact import ArtifactError
-    from models.core.rollback import decide, kept
+    from models.core.rollback import barred, decide, kept
 
     standing, previous = _standing(ledger, clock), ledger.previous()
-    reason = _not_comparable(judge, standing, previous) if previous else ""
+    policy = judge.product.monitoring
+    reason = barred(standing, policy) or (previous and _not_comparable(judge, standing, previous))
     if previous is None or reason:
-        return kept(standing, reason)
+        return kept(standing, reason or "")
     try:
         same = _same_rows(judge, home, standing.champion, previous)
     except ArtifactError as error:
         return kept(standing, f"the release before cannot be loaded: {error}")
     if same is None:
         return kept(standing, "the log does not hold what this product's models read: not compared")
-    return decide(standing, judge.product.gate, judge.product.monitoring, same)
+    return decide(standing, judge.product.gate, policy, same)
 
 
 def _not_comparable(judge: Judge, standing: "Standing", previous: Release) -> str:
     """Why the two releases cannot be compared on traffic; empty when they can."""
-    from models.core.rollback import barred
-
     product = judge.product
-    if reason := barred(standing, product.monitoring):
-        return reason
     if product.serving.log_inputs != "values":
         return "the log keeps no inputs (serving.log_inputs): nothing to compare on"
     new, old = judge.profile(standing.champion), judge.profile(previous.version)

@@ -127,7 +127,7 @@ def _verdict(
     from models.core.windows import Evidence, judge
 
     if profile is None:
-        unknown = "a version that is not in the ledger answered: nothing to compare it with"
+        unknown = "nothing to compare with: a version not in the ledger, or judged on too few rows"
         return WindowVerdict(judged=False, drifted=False, hurt=False, basis="none", reason=unknown)
     metric, (estimated, realised) = product.gate.metric, found
     evidence = Evidence(

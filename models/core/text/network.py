@@ -52,7 +52,7 @@ class Classifier(nn.Module):
         """What ``rebuilt`` needs beside the weights."""
         return {
             "network": "classifier",
-            "config": self.encoder.config.to_dict(),
+            "config": _settings(self.encoder.config),
             "pooling": self.embedder.pooling,
             "dropout": self.dropout.p,
             "outputs": self.head.out_features,
@@ -76,7 +76,7 @@ class Embedder(nn.Module):
 
     def description(self) -> dict[str, Any]:
         """As of ``Classifier``."""
-        config = self.encoder.config.to_dict()
+        config = _settings(self.encoder.config)
         return {"network": "embedder", "config": config, "pooling": self.pooling}
 
 
@@ -108,7 +108,7 @@ class Pretrained(nn.Module):
         """As of ``Classifier``."""
         return {
             "network": "pretrained",
-            "config": self.classifier.config.to_dict(),
+            "config": _settings(self.classifier.config),
             "groups": self.groups,
             "activation": self.activation,
         }
@@ -160,6 +160,11 @@ class TorchNetwork:
                 f"({str(error).splitlines()[0]})"
             ) from error
         return cls(module.eval(), description["width"])
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """A configuration without where it was loaded from: that is of this machine, not the model."""
+    return {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
 
 
 def forward(module: nn.Module, ids: Tokens, mask: Tokens) -> Floats:
