@@ -1,8 +1,7 @@
 """Judges the traffic of every window and says what should follow: retrain, go back, or nothing.
 
-One verdict per release and window (``models.core.windows``) serves the reports, the asset checks
-and the sensors. Nothing is done here: a retraining or a rollback is asked for in the ledger and in
-``latest.json``; ``orchestration.loop`` acts.
+One verdict per release and window (``models.core.windows``) serves reports, checks and sensors.
+Nothing is done here: retraining and rollback are asked for in the ledger and ``latest.json``.
 """
 
 import json
@@ -98,8 +97,7 @@ def read_latest(product: ModelProduct, home: Home) -> MonitoringResult | None:
 def _as_of(product: ModelProduct, home: Home, traffic: Traffic, now: datetime) -> datetime:
     """What is known by now: never earlier than the data, nor than the last run said."""
     former = read_latest(product, home)
-    known = (now, traffic.newest(), former.as_of if former else None)
-    return max(time for time in known if time is not None)
+    return max(filter(None, (now, traffic.newest(), former.as_of if former else None)))
 
 
 def _profiles(

@@ -131,20 +131,22 @@ class GoldenSet(Frozen):
 
 
 class Answer(Protocol):
-    """What log and figures need of one answered row, whatever its contract.
-
-    Attributes:
-        prediction_id: UUID to quote when the outcome becomes known.
-        probability: The watched score, 0 to 1.
-        model_version: Release that answered.
-    """
+    """What log and figures need of one answered row, whatever its contract."""
 
     @property
-    def prediction_id(self) -> str: ...  # noqa: D102  see the class
+    def prediction_id(self) -> str:
+        """UUID to quote when the outcome becomes known."""
+        ...
+
     @property
-    def probability(self) -> float: ...  # noqa: D102
+    def probability(self) -> float:
+        """The watched score, 0 to 1."""
+        ...
+
     @property
-    def model_version(self) -> str: ...  # noqa: D102
+    def model_version(self) -> str:
+        """Release that answered."""
+        ...
 
 
 class Explainable(BaseModel):
