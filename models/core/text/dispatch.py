@@ -15,7 +15,7 @@ from models.core import tabular
 from models.core.artifact import ArtifactError
 from models.core.text.heads import HeadSpec
 
-MODELS = ("tfidf_linear", "transformer", "student", "pretrained", "ensemble", "onnx")
+MODELS = ("tfidf_linear", "transformer", "student", "pretrained", "ensemble", "folds", "onnx")
 
 
 def fit(
@@ -49,19 +49,32 @@ def fit(
             from models.core.text import pretrained
 
             return pretrained.fit(trial, rows)
-        case "ensemble":
-            from models.core.text import ensemble_fit
-
-            return ensemble_fit.fit(trial, rows, context, heads)
-        case "onnx":
-            from models.core.text import onnx_form
-
-            return onnx_form.fit(trial, rows, context)
+        case "ensemble" | "folds" | "onnx":
+            return _of_models(trial, rows, context, heads)
         case other:
             raise ValueError(
                 f"trial {trial.name!r}: params['model'] is {other!r}, give one of "
                 f"{', '.join(MODELS)}"
             )
+
+
+def _of_models(
+    trial: Trial, rows: TextRows, context: FitContext, heads: Sequence[HeadSpec]
+) -> TextPredictor:
+    """What is made of other models."""
+    match trial.params["model"]:
+        case "ensemble":
+            from models.core.text import ensemble_fit
+
+            return ensemble_fit.fit(trial, rows, context, heads)
+        case "folds":
+            from models.core.text import folded
+
+            return folded.fit(trial, rows, context, lambda t, r, c: fit(t, r, c, heads))
+        case _:
+            from models.core.text import onnx_form
+
+            return onnx_form.fit(trial, rows, context)
 
 
 def load(folder: Path) -> TextPredictor:
@@ -83,6 +96,10 @@ def load(folder: Path) -> TextPredictor:
             from models.core.text import ensemble
 
             return ensemble.load(folder, load)
+        case "folds":
+            from models.core.text import folded
+
+            return folded.load(folder, load)
         case other:
             raise ArtifactError(
                 f"{folder} holds a {other!r}, which this code cannot load: use the version that "

@@ -21,7 +21,6 @@ from models.core.calibration import Recalibration
 from models.core.text import predictor, saved, stacking
 from models.core.text.encoding import Encoding
 from models.core.text.heads import Dense, Embeddings, Head, head_logits
-from models.core.text.predictor import NetworkText
 from models.core.text.stacking import Confidence
 
 KIND = "ensemble"
@@ -97,12 +96,7 @@ class EnsembleText:
         Args:
             convert: Takes a network and its encoding, returns the other form of the network.
         """
-        members = {
-            name: replace(m, kind=predictor.ONNX, network=convert(m.network, m.encoding))
-            if isinstance(m, NetworkText) and m.kind == predictor.TRANSFORMER
-            else m
-            for name, m in self.members.items()
-        }
+        members = {name: predictor.in_form(m, convert) for name, m in self.members.items()}
         embeddings = {name: found.in_form(convert) for name, found in self.embeddings.items()}
         notes = {**self.notes, "networks": predictor.ONNX}
         return replace(self, members=members, embeddings=embeddings, notes=notes)

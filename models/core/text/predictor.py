@@ -6,15 +6,15 @@ Belongs here: answering, saving, loading. Does not belong here: fitting (``trans
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import expit
 
-from models.contracts.learner import Matrix
+from models.contracts.learner import Matrix, TextPredictor
 from models.core import tabular
 from models.core.text import saved
 from models.core.text.encoding import Encoding, Floats, Tokens
@@ -94,6 +94,19 @@ class NetworkText:
     def importance(self) -> Mapping[str, float]:
         """Empty: a text has no columns (explanations are per text, ``models.core.explain``)."""
         return {}
+
+
+def in_form(model: TextPredictor, convert: Callable[[Any, Encoding], Any]) -> TextPredictor:
+    """A model with its network of torch converted, or every one in it; others as they are.
+
+    Args:
+        model: Any text model.
+        convert: Takes a network and its encoding, returns the other form of the network.
+    """
+    if isinstance(model, NetworkText) and model.kind == TRANSFORMER:
+        return replace(model, kind=ONNX, network=convert(model.network, model.encoding))
+    converted: TextPredictor = model.in_form(convert) if hasattr(model, "in_form") else model
+    return converted
 
 
 def load(folder: Path) -> NetworkText:

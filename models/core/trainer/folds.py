@@ -112,12 +112,13 @@ def fit_folds(
         own = config.model_copy(update={"seed": config.seed + number})
         with seeded(own.seed):
             task = make(fold)
-        histories.append(train(task, own, _of_fold(context, number, len(folds))))
+        histories.append(train(task, own, of_fold(context, number, len(folds))))
         members.append(task.module)
     return FoldEnsemble(members), tuple(histories)
 
 
-def _of_fold(context: FitContext, number: int, count: int) -> FitContext:
+def of_fold(context: FitContext, number: int, count: int) -> FitContext:
+    """What one fold is told: its own checkpoints, lines and curves that say which it is."""
     return context._replace(
         folder=context.folder / f"fold-{number}" if context.folder else None,
         say=lambda line: context.say(f"fold {number + 1}/{count}: {line}"),
