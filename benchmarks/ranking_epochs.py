@@ -11,8 +11,8 @@ An epoch is: drawing all samples of an epoch, measured in full, plus the mean of
 times the number of steps. ``--steps 0`` runs whole epochs instead. Ours is timed through the real
 trainer, without validation.
 
-    ASSAY_MIRROR=... .venv/bin/python benchmarks/ranking_epochs.py
-    .venv/bin/python benchmarks/ranking_epochs.py --synthetic --models neumf --steps 100
+    ASSAY_MIRROR=... .venv/bin/python -m benchmarks.ranking_epochs
+    .venv/bin/python -m benchmarks.ranking_epochs --synthetic --models neumf --steps 100
 """
 
 from __future__ import annotations
