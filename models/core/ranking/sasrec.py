@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -74,16 +74,29 @@ class Block(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """Shape (b, l, width), the same again; a place sees itself and what was before it."""
-        parts = self.read(self.before_attention(places)).chunk(3, dim=-1)
-        asked, offered, told = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts
-        )
+        asked, offered, told = self._read(places)
         seen = functional.scaled_dot_product_attention(
             asked, offered, told, is_causal=True, dropout_p=self.share if self.training else 0.0
         )
         places = places + self.drop(self.write(seen.transpose(1, 2).flatten(2)))
         answer: Tensor = places + self.drop(self.network(self.before_network(places)))
         return answer
+
+    def attention(self, places: Tensor) -> Tensor:
+        """Weights (b, heads, l, l) by which a place (row) sees itself and what was before it.
+
+        The fused attention of ``forward`` keeps none.
+        """
+        asked, offered, _ = self._read(places)
+        fit = asked @ offered.transpose(2, 3) / asked.shape[-1] ** 0.5
+        later = torch.ones(fit.shape[-2:], dtype=torch.bool, device=fit.device).triu(1)
+        weights: Tensor = fit.masked_fill(later, -torch.inf).softmax(dim=-1)
+        return weights
+
+    def _read(self, places: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values, each (b, heads, l, width / heads)."""
+        parts = self.read(self.before_attention(places)).chunk(3, dim=-1)
+        return [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts]
 
 
 class Sasrec(nn.Module):
@@ -110,12 +123,30 @@ class Sasrec(nn.Module):
             history: Shape (b, l), item numbers from the left; m behind the end.
             lengths: Shape (b,). Behind the end a causal block needs no mask, nobody looks there.
         """
+        expected: Tensor = self.norm(self.blocks(self._start(history, lengths)))
+        return expected
+
+    def attention(self, history: Numbers) -> Tensor:
+        """Weights of every block and head for the newest items of one history.
+
+        Returns:
+            Shape (blocks, heads, l, l), see ``Block.attention``; l is at most ``longest``.
+        """
+        window, lengths = padded([history[-self.longest :]], self.items.padding_idx or 0)
+        device = self.items.weight.device
+        places = self._start(window.to(device), lengths.to(device))
+        weights = []
+        for block in cast("list[Block]", list(self.blocks)):
+            weights.append(block.attention(places)[0])
+            places = block(places)
+        return torch.stack(weights)
+
+    def _start(self, history: Tensor, lengths: Tensor) -> Tensor:
         before = torch.arange(history.shape[1], device=history.device)
         places = (self.longest - lengths[:, None] + before).clamp(0, self.longest - 1)
         scale = self.items.embedding_dim**0.5
-        start = self.drop(self.items(history) * scale + self.places(places))
-        expected: Tensor = self.norm(self.blocks(start))
-        return expected
+        start: Tensor = self.drop(self.items(history) * scale + self.places(places))
+        return start
 
     def catalogue(self, histories: Sequence[Numbers]) -> Tensor:
         """Scores of every item after each history, shape (b, m)."""
@@ -220,6 +251,19 @@ class SasrecScorer:
         """Product of what is expected next and the items; see ``Scorer``."""
         with torch.no_grad():
             found: Scores = self.module.catalogue(histories).numpy()
+        return found
+
+    def attention(self, history: Numbers) -> Scores:
+        """How much each item of a history counts in what is expected next: a hint, not a reason.
+
+        Args:
+            history: Item numbers, the newest last; at least one.
+
+        Returns:
+            Shape (blocks, heads, l): the newest place's weights on the last l items, of sum 1.
+        """
+        with torch.no_grad():
+            found: Scores = self.module.attention(history)[:, :, -1].numpy()
         return found
 
     def save(self, folder: Path) -> None:
