@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.stages.evaluation import COST
 from orchestration.running import instance
 from orchestration.watch import sweep
 from stores.files import sha256
@@ -33,7 +34,7 @@ KILLS = [
     ("open", "ledger/risk_sync_conflict.jsonl"),  # the roll-out's entry: the gate has spoken
 ]
 #: Times that were measured, not computed: they differ between two clean runs as well.
-MEASURED = {"fit_seconds", "latency_p50_ms", "latency_p95_ms", "files", "size_bytes"}
+MEASURED = {"fit_seconds", "latency_p50_ms", "latency_p95_ms", "files", "size_bytes", COST}
 
 
 def run_killed(home: Path) -> list[int]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from assets.sources.comments_generator import EVENTS_PER_TEXT
 from models.contracts.product import Gate, Guardrail, ModelProduct, Monitoring, Trial
 from models.kinds import as_watched, kind_of
 from models.moderation.text_toxicity.product import PRODUCT as TEXTS
@@ -54,7 +55,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chained]:
     product = TEXTS.model_copy(update={"trials": trials, "gate": gate})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # two threads of a tiny product only wait for each other
-    yield chained(tmp_path_factory.mktemp("texts") / "home", product, 1_500)
+    events = 1_500 * EVENTS_PER_TEXT
+    yield chained(tmp_path_factory.mktemp("texts") / "home", product, events)
     torch.set_num_threads(threads)
 
 

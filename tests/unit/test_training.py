@@ -20,7 +20,7 @@ class Memory:
     def __init__(self):
         self.fitted = []
 
-    def fit(self, trial, rows):
+    def fit(self, trial, rows, context):
         self.fitted.append(rows)
         return self
 
