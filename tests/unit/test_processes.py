@@ -16,7 +16,13 @@ child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(60)
 """
-PLAIN = "import time; print(flush=True); time.sleep(60)"
+#: Says itself that it ends when asked: a process whose parent ignores SIGTERM ignores it too.
+PLAIN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+print(flush=True)
+time.sleep(60)
+"""
 
 
 def start(code):
