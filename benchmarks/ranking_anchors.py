@@ -10,8 +10,8 @@ tuned inside the training rows (``--validate``), never on the test rows.
     rmse     ML-100k, the official five folds, predicted ratings
     implicit iALS here and in ``implicit``, equal settings, judged by ``implicit``'s own functions
 
-    ASSAY_MIRROR=... .venv/bin/python benchmarks/ranking_anchors.py --data ml100k
-    ASSAY_MIRROR=... .venv/bin/python benchmarks/ranking_anchors.py --data gowalla --models ials \
+    ASSAY_MIRROR=... .venv/bin/python -m benchmarks.ranking_anchors --data ml100k
+    ASSAY_MIRROR=... .venv/bin/python -m benchmarks.ranking_anchors --data gowalla --models ials \
         --validate --params '{"factors": 128}'
 """
 

@@ -144,16 +144,18 @@ def _latency(holdout: Holdout, model: "Model") -> tuple[float, float]:
     latency benchmark measure wall time on the service.
     """
     import numpy as np
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
     product, _, units = holdout
     ask, taken = kind_of(product.contract).ask, list[float]()
     until = time.monotonic() + LATENCY_SECONDS
-    for number in range(LATENCY_CALLS):
-        begun = time.process_time_ns()
-        ask(product, model, units, number % len(units))
-        taken.append((time.process_time_ns() - begun) / 1e6)
-        if time.monotonic() > until:
-            break
+    with threadpool_limits(limits=1):  # as services run: waiting threads would count as work
+        for number in range(LATENCY_CALLS):
+            begun = time.process_time_ns()
+            ask(product, model, units, number % len(units))
+            taken.append((time.process_time_ns() - begun) / 1e6)
+            if time.monotonic() > until:
+                break
     p50, p95 = np.quantile(taken, (0.5, 0.95))
     return float(p50), float(p95)
 

@@ -17,7 +17,7 @@ from models.contracts.monitoring import (
     WindowReport,
     WindowVerdict,
 )
-from models.contracts.product import ModelProduct, is_measure
+from models.contracts.product import ModelProduct
 from models.contracts.results import Estimate
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Judge(NamedTuple):
 def watched_metrics(product: ModelProduct) -> tuple[str, ...]:
     """The gate's metric first, then those of its guardrails: what a release was judged on."""
     gate = product.gate
-    tested = [g.metric for g in gate.guardrails if not is_measure(g.metric)]
+    tested = [g.metric for g in gate.guardrails if not g.on_measure]
     return tuple(dict.fromkeys([gate.metric, *tested]))
 
 

@@ -144,10 +144,10 @@ class Guardrail(Frozen):
     max_loss: float = Field(default=0.05, ge=0)
     floor: float | None = None
 
-
-def is_measure(metric: str) -> bool:
-    """Whether a guardrail's metric is a measure (``<examination>.<name>``), not one of METRICS."""
-    return "." in metric
+    @property
+    def on_measure(self) -> bool:
+        """Whether it is on a measure of the scorecard, ``<examination>.<name>``, not a metric."""
+        return "." in self.metric
 
 
 class Gate(Frozen):

@@ -164,7 +164,7 @@ def _tests(  # noqa: PLR0917  what is judged, by which rule, on which resamples
 ) -> list[_Test]:
     """The primary metric overall first, then the guardrails' metrics slice by slice."""
     available = slicing.masks(tenants, slices, form.units.primary)
-    ruled = [each for each in gate.guardrails if not guardrails.on_measure(each)]
+    ruled = [each for each in gate.guardrails if not each.on_measure]
     family: dict[str, dict[str, list[float]]] = {slicing.OVERALL: {gate.metric: [gate.floor]}}
     for name, rules in guardrails.expand(ruled, available).items():
         for rule in rules:
@@ -213,7 +213,7 @@ def _result(gate: Gate, form: Form, original: Scorecard, tests: Sequence[_Test])
     ratio = _ratio(card.size_bytes, original.size_bytes)
     against = [reason for test in tests if (reason := _against(gate, form.units, test))]
     for rule in gate.guardrails:
-        if guardrails.on_measure(rule) and rule.metric in card.measures:
+        if rule.on_measure and rule.metric in card.measures:
             judged = guardrails.judge_measure(rule, card.measures, original.measures)
             against += [judged.reason] if judged.status == "violated" else []
     if not (speedup > 1 or ratio < 1):

@@ -118,7 +118,7 @@ def _check(gate: Gate, paired: Paired, challenger: Scorecard, champion: Scorecar
             )
     named = {
         gate.metric,
-        *(each.metric for each in gate.guardrails if not guarding.on_measure(each)),
+        *(each.metric for each in gate.guardrails if not each.on_measure),
     }
     if untestable := named - (set(metrics.METRICS) - {"calibration_slope"}):
         raise ValueError(
@@ -127,7 +127,7 @@ def _check(gate: Gate, paired: Paired, challenger: Scorecard, champion: Scorecar
             "max_calibration_error"
         )
     for each in gate.guardrails:
-        if guarding.on_measure(each) and each.slice != slicing.OVERALL:
+        if each.on_measure and each.slice != slicing.OVERALL:
             raise ValueError(f"the measure {each.metric} knows no slices; remove {each.slice!r}")
 
 
@@ -138,7 +138,7 @@ def _measured(
     return tuple(
         guarding.judge_measure(each, challenger.measures, before)
         for each in gate.guardrails
-        if guarding.on_measure(each)
+        if each.on_measure
     )
 
 
@@ -147,7 +147,7 @@ def _gather(
 ) -> tuple[evaluation.Comparison, tuple[GuardrailResult, ...]]:
     units = paired.units
     available = slicing.masks(paired.tenants, paired.slices, units.primary)
-    tested = [each for each in gate.guardrails if not guarding.on_measure(each)]
+    tested = [each for each in gate.guardrails if not each.on_measure]
     family = guarding.expand(tested, available)
     here = family.pop(slicing.OVERALL, [])
     wanted = {gate.metric, *(guardrail.metric for guardrail in here)}

@@ -55,11 +55,6 @@ def expand(
     return cases
 
 
-def on_measure(guardrail: Guardrail) -> bool:
-    """Whether it is on a measure of the scorecard, ``<examination>.<name>``, not on a metric."""
-    return "." in guardrail.metric
-
-
 def harms(
     guardrails: Sequence[Guardrail], slice_name: str, units: Units, size: int, seed: int
 ) -> list[Harm]:

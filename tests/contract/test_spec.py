@@ -18,7 +18,6 @@ from models.contracts.product import (
     USER,
     Contract,
     ModelProduct,
-    is_measure,
 )
 from models.core.metrics import BINARY
 from models.kinds import kind_of
@@ -93,7 +92,7 @@ def test_gate_and_guardrails_name_metrics_of_the_kind(product: ModelProduct):
     assert gate.metric in kind.metrics, f"there are {sorted(kind.metrics)}"
     assert kind.watched_metric(product) in BINARY, "traffic has one score and one label"
     for guardrail in gate.guardrails:
-        if is_measure(guardrail.metric):
+        if guardrail.on_measure:
             assert guardrail.slice == "overall", "a measure knows no slices"
         else:
             assert guardrail.metric in kind.metrics, f"there are {sorted(kind.metrics)}"
@@ -105,7 +104,7 @@ def test_gate_and_guardrails_name_metrics_of_the_kind(product: ModelProduct):
 def test_measures_of_the_guardrails_are_measured(bench: Bench):
     """Of what serves them all: a measure nobody takes would refuse every model."""
     product = bench.product
-    named = {g.metric for g in product.gate.guardrails if is_measure(g.metric)}
+    named = {g.metric for g in product.gate.guardrails if g.on_measure}
     if named:
         model = bench.sealed(product.trials[0].name).served
         found = kind_of(product.contract).examine(product, model, bench.units(), bench.tables)
