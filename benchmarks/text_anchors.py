@@ -89,7 +89,7 @@ def _run(task: Task, arguments: argparse.Namespace, seed: int) -> None:
     learner = load_learner(PRODUCT)
     fitted: dict[str, TextPredictor] = {}
     for given in _with_bases(arguments.trials):
-        trial = _told(given, seed, arguments.epochs)
+        trial = _told(given, seed, arguments.epochs, arguments.precision)
         begun = time.perf_counter()
         context = FitContext(bases={name: fitted[name] for name in trial.after})
         fitted[trial.name] = learner.fit(trial, task.train, context)
@@ -111,10 +111,11 @@ def _with_bases(names: Sequence[str]) -> list[Trial]:
     return [trial for trial in PRODUCT.trials if trial.name in wanted]
 
 
-def _told(trial: Trial, seed: int, epochs: int | None) -> Trial:
+def _told(trial: Trial, seed: int, epochs: int | None, precision: str) -> Trial:
     params: dict[str, Any] = dict(trial.params)
-    if epochs is not None and "max_epochs" in params:
-        params |= {"max_epochs": epochs, "patience": epochs}
+    if "max_epochs" in params:
+        params |= {"precision": precision}
+        params |= {"max_epochs": epochs, "patience": epochs} if epochs is not None else {}
     return trial.model_copy(update={"params": params, "seed": seed})
 
 
@@ -230,6 +231,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", nargs="+", choices=names, default=["tfidf_linear"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, help="passes of the networks instead of their own")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument(
         "--limit", type=int, help="at most so many texts on both sides: a trial run"
     )

@@ -178,6 +178,18 @@ def test_held_out_is_the_newest_and_no_row_of_it_teaches() -> None:
     assert train.toarray().tolist() == [[1, 1, 0, 1], [1, 1, 0, 0]]
 
 
+def test_held_out_at_random_is_any_item_of_a_user() -> None:
+    rows = interactions([0, 0, 0, 0], [2, 0, 1, 3])
+    found = []
+    for seed in range(200):
+        train, kept, held = hold_out(rows, liked_only=False, users=1, seed=seed, held="random")
+        found.append(int(held.items[0]))
+        assert sorted([*held.histories[0].tolist(), found[-1]]) == [0, 1, 2, 3]
+        assert rows.items[~kept].tolist() == [found[-1]]
+        assert train.sum() == 3
+    assert np.bincount(found).tolist() == pytest.approx([50] * 4, abs=25)  # 4 standard deviations
+
+
 def test_validation_ndcg_by_hand() -> None:
     """Ranks 0 (what outscores it was had), 1, and a tie that is no success."""
     held = Validation(

@@ -28,7 +28,7 @@ from models.contracts.base import Frozen
 from models.contracts.learner import FitContext, Interactions
 from models.contracts.product import Trial
 from models.core.ranking.neural import settings
-from models.core.ranking.sampling import BLOCK, Pairs, Validation, hold_out
+from models.core.ranking.sampling import BLOCK, Held, Pairs, Validation, hold_out
 from models.core.ranking.scorers import Numbers, Reads, Scores, read_scorer, write_scorer
 from models.core.trainer.loop import train
 from models.core.trainer.losses import bpr
@@ -45,7 +45,8 @@ class LightGcnParams(Frozen):
         layers: Steps that a taste travels along the graph.
         penalty: L2 penalty on the first factors of a batch, per sample.
         social: Weight of an edge between friends beside the 1 of an interaction; 0 leaves them out.
-        validation_users: How many lose their newest item to early stopping.
+        validation_users: How many lose an item to early stopping.
+        held: Which item: the newest where what comes next is asked for.
     """
 
     model: str = KIND
@@ -55,6 +56,7 @@ class LightGcnParams(Frozen):
     penalty: float = Field(default=1e-4, ge=0)
     social: float = Field(default=0.0, ge=0)
     validation_users: int = Field(default=2000, ge=1)
+    held: Held = "newest"
 
 
 class Product(torch.autograd.Function):
@@ -217,7 +219,9 @@ def fit(trial: Trial, rows: Interactions, context: FitContext) -> LightGcnScorer
     params, config = settings(
         trial, LightGcnParams, batch_size=2048, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
     )
-    matrix, _, held = hold_out(rows, params.liked_only, params.validation_users, trial.seed)
+    matrix, _, held = hold_out(
+        rows, params.liked_only, params.validation_users, trial.seed, params.held
+    )
     graph = adjacency(matrix, rows.friends, params.social)
     with seeded(trial.seed):
         module = LightGcn(graph, params)

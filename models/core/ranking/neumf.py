@@ -23,7 +23,7 @@ from models.contracts.base import Frozen
 from models.contracts.learner import FitContext, Interactions
 from models.contracts.product import Trial
 from models.core.ranking.neural import arrays, restored, settings, within
-from models.core.ranking.sampling import Pairs, Validation, hold_out
+from models.core.ranking.sampling import Held, Pairs, Validation, hold_out
 from models.core.ranking.scorers import Numbers, Reads, Scores, read_scorer, write_scorer
 from models.core.trainer.loop import train
 from models.core.trainer.randomness import seeded
@@ -41,7 +41,8 @@ class NeumfParams(Frozen):
         layers: Hidden layers of the MLP, each half as wide as the one before.
         negatives: Drawn for each positive, anew in every epoch.
         pretrain: Whether the parts are trained alone first.
-        validation_users: How many lose their newest item to early stopping.
+        validation_users: How many lose an item to early stopping.
+        held: Which item: the newest where what comes next is asked for.
     """
 
     model: str = KIND
@@ -51,6 +52,7 @@ class NeumfParams(Frozen):
     negatives: int = 4
     pretrain: bool = False
     validation_users: int = 2000
+    held: Held = "newest"
 
 
 class Gmf(nn.Module):
@@ -212,7 +214,9 @@ def fit(trial: Trial, rows: Interactions, context: FitContext) -> NeumfScorer:
     params, config = settings(
         trial, NeumfParams, batch_size=1280, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
     )
-    matrix, _, held = hold_out(rows, params.liked_only, params.validation_users, trial.seed)
+    matrix, _, held = hold_out(
+        rows, params.liked_only, params.validation_users, trial.seed, params.held
+    )
     pairs, positives = Pairs.of(matrix), max(1, config.batch_size // (1 + params.negatives))
     with seeded(trial.seed):
         module = Neumf(matrix.shape, params)

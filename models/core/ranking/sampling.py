@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +25,10 @@ from models.core.ranking.scorers import Numbers, positives
 BLOCK = 1 << 18
 #: A user who had nearly everything keeps a wrong negative after so many tries.
 _TRIES = 20
+#: Which interaction of a user validates: it has to be drawn as those that will be judged. A fit
+#: stopped by the newest goes on for longer, as it learns what comes next, than one that has to
+#: find any of a user's items (LightGCN on ML-100k: 0.34 against 0.46 ndcg@10 of items at random).
+Held = Literal["newest", "random"]
 
 
 @dataclass(frozen=True)
@@ -97,12 +102,12 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Validation:
-    """The newest interaction of some users, kept from training, and how high it is ranked.
+    """One interaction of some users each, kept from training, and how high it is ranked.
 
     Attributes:
         users: Shape (v,).
         items: Shape (v,), the item to be found.
-        histories: What each had before, in time order.
+        histories: What else each had, in time order.
     """
 
     users: Numbers
@@ -132,9 +137,9 @@ class Validation:
 
 
 def hold_out(
-    rows: Interactions, liked_only: bool, users: int, seed: int
+    rows: Interactions, liked_only: bool, users: int, seed: int, held: Held = "newest"
 ) -> tuple[sp.csr_array, NDArray[np.bool_], Validation]:
-    """Keep the newest item of some users from training.
+    """Keep an item of some users from training.
 
     Few users lose one item each, so the model that is kept has still learned from nearly all.
 
@@ -142,7 +147,8 @@ def hold_out(
         rows: In time order.
         liked_only: Whether the others teach nothing.
         users: At most so many are asked; only those who had three items or more, and at most half.
-        seed: Which users.
+        seed: Which users, and which of their items if it is random.
+        held: Which item of a user.
 
     Returns:
         The pairs to train on as (users, items), which rows these are, and the validation.
@@ -155,17 +161,19 @@ def hold_out(
     if not len(able):
         raise ValueError("no user had three items: nothing can be learned and validated, add data")
     count = min(users, max(1, len(able) // 2))
-    chosen = np.sort(np.random.default_rng(seed).choice(able, count, replace=False))
+    generator = np.random.default_rng(seed)
+    chosen = np.sort(generator.choice(able, count, replace=False))
     usable = rows.liked if liked_only else np.ones(len(rows.users), bool)
-    newest = _newest(rows, usable)[chosen]
-    held = np.full(matrix.shape[0], -1, np.int64)
-    held[chosen] = rows.items[newest]
-    kept = usable & (rows.items != held[rows.users])
+    places = np.flatnonzero(usable)
+    last = _last(rows, places if held == "newest" else generator.permutation(places))[chosen]
+    items = np.full(matrix.shape[0], -1, np.int64)
+    items[chosen] = rows.items[last]
+    kept = usable & (rows.items != items[rows.users])
     train = sp.csr_array(matrix.copy())
-    train[chosen, held[chosen]] = 0.0
+    train[chosen, items[chosen]] = 0.0
     train.eliminate_zeros()
-    before = histories_of(rows, kept, chosen)
-    return train, kept, Validation(chosen.astype(np.int64), held[chosen], before)
+    others = histories_of(rows, kept, chosen)
+    return train, kept, Validation(chosen.astype(np.int64), items[chosen], others)
 
 
 def histories_of(
@@ -178,9 +186,8 @@ def histories_of(
     return tuple(rows.items[order[low:high]].astype(np.int64) for low, high in bounds.T)
 
 
-def _newest(rows: Interactions, usable: NDArray[np.bool_]) -> Numbers:
-    """Position of each user's last usable row; -1 without one."""
-    newest = np.full(len(rows.user_ids), -1, np.int64)
-    places = np.flatnonzero(usable)
-    newest[rows.users[places]] = places  # the last assignment stands
-    return newest
+def _last(rows: Interactions, places: NDArray[np.int64]) -> Numbers:
+    """Each user's last row among ``places``, in their order; -1 without one."""
+    last = np.full(len(rows.user_ids), -1, np.int64)
+    last[rows.users[places]] = places  # the last assignment stands
+    return last
