@@ -1,24 +1,12 @@
-"""One module per fold, and their mean."""
+"""Rows divided evenly, and what the fit of one fold is told."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from models.contracts.learner import FitContext
-from models.core.trainer.config import TrainerConfig
-from models.core.trainer.folds import Fold, FoldEnsemble, divide, fit_folds
-from tests.unit.trainer_tasks import Regression, one_thread
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with one_thread():
-        yield
-
+from models.core.trainer.folds import divide, of_fold
 
 STRATA = np.array([1] * 10 + [0] * 40)
 
@@ -48,41 +36,13 @@ def test_what_cannot_be_divided_is_said() -> None:
         divide(STRATA, 2, seed=0, groups=lumps)
 
 
-def test_the_ensemble_is_the_mean_of_the_members_probabilities() -> None:
-    members = [nn.Linear(1, 1, bias=False) for _ in range(2)]
-    for member, weight in zip(members, (0.0, 2.0), strict=True):
-        nn.init.constant_(member.weight, weight)
-    found = FoldEnsemble(members)(torch.tensor([[1.0]]))
-    assert found.item() == pytest.approx((0.5 + 0.880797) / 2, abs=1e-6)
-
-
-class Part(Regression):
-    def __init__(self, fold: Fold) -> None:
-        super().__init__(batch=len(fold.train))
-        self.fold = fold
-        self.inputs, self.held = self.inputs[fold.train], self.inputs[fold.validate]
-        self.targets, self.asked = self.targets[fold.train], self.targets[fold.validate]
-
-    def batches(self, generator: torch.Generator):
-        yield self.inputs, self.targets
-
-    def batch_count(self) -> int:
-        return 1
-
-    def validate(self) -> float:
-        return -float(((self.module(self.held)[:, 0] - self.asked) ** 2).mean())
-
-
-def test_every_fold_is_fitted_in_a_folder_of_its_own(tmp_path: Path) -> None:
-    folds = divide(np.arange(40) % 2, 2, seed=0)
-    points: list[str] = []
-    config = TrainerConfig(max_epochs=2, learning_rate=0.02)
-    context = FitContext(folder=tmp_path, curve=lambda name, *_: points.append(name))
-    ensemble, histories = fit_folds(Part, folds, config, context)
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["fold-0", "fold-1"]
-    assert "fold-1/validation" in points
-    for member, history, fold in zip(ensemble.members, histories, folds, strict=True):
-        own = Part(fold)
-        own.module = member
-        with torch.no_grad():
-            assert own.validate() == pytest.approx(history.best_value)
+def test_every_fold_has_a_folder_lines_and_curves_of_its_own(tmp_path: Path) -> None:
+    lines: list[str] = []
+    points: list[tuple[str, int, float]] = []
+    whole = FitContext(folder=tmp_path, say=lines.append, curve=lambda *told: points.append(told))
+    own = of_fold(whole, 1, 5)
+    own.say("epoch 1")
+    own.curve("validation", 1, 0.5)
+    assert own.folder == tmp_path / "fold-1"
+    assert (lines, points) == (["fold 2/5: epoch 1"], [("fold-1/validation", 1, 0.5)])
+    assert of_fold(FitContext(), 0, 5).folder is None

@@ -1,24 +1,19 @@
-"""One module per fold, and all of them as one model.
+"""Balanced folds of rows, and what the fit of one fold is told.
 
-Belongs here: dividing rows, fitting the folds, averaging their answers. Does not belong here: one
-training (``loop``), folds in time order (``models.core.splits``).
+Belongs here: dividing rows by class and group. Does not belong here: one training (``loop``), what
+is fitted on a fold (``models.core.text.folded``, ``models.core.halvings``), folds in time order
+(``models.core.splits``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from models.contracts.learner import FitContext
-from models.core.trainer.config import TrainerConfig
-from models.core.trainer.history import History
-from models.core.trainer.loop import Task, train
-from models.core.trainer.randomness import seeded
 
 Rows = NDArray[np.int64]
 
@@ -28,19 +23,6 @@ class Fold(NamedTuple):
 
     train: Rows
     validate: Rows
-
-
-class FoldEnsemble(nn.Module):
-    """Modules that saw different rows; the mean of their probabilities answers."""
-
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        """Keep the members; each answers logits for the same inputs."""
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, *inputs: Any) -> Tensor:
-        """Mean probability, in the shape of one member's logits."""
-        return torch.stack([torch.sigmoid(member(*inputs)) for member in self.members]).mean(0)
 
 
 def divide(
@@ -86,35 +68,6 @@ def _balanced(strata: NDArray[Any], folds: Sequence[Fold]) -> None:
                 f"class {value!r} is {overall:.1%} of all rows and {min(shares):.1%} to "
                 f"{max(shares):.1%} of a fold: groups are too large, use fewer folds"
             )
-
-
-def fit_folds(
-    make: Callable[[Fold], Task],
-    folds: Sequence[Fold],
-    config: TrainerConfig,
-    context: FitContext,
-) -> tuple[FoldEnsemble, tuple[History, ...]]:
-    """Train a fresh module on every fold.
-
-    A killed run goes on in the fold it was in: every fold has its own folder of checkpoints.
-
-    Args:
-        make: The task of a fold, with a fresh module.
-        folds: From ``divide``.
-        config: The same for all; fold i is seeded with ``seed + i``.
-        context: Lines and curves are told with the fold's number.
-
-    Returns:
-        The ensemble, and one history per fold: ``best_value`` is the fold's validation value.
-    """
-    members, histories = [], []
-    for number, fold in enumerate(folds):
-        own = config.model_copy(update={"seed": config.seed + number})
-        with seeded(own.seed):
-            task = make(fold)
-        histories.append(train(task, own, of_fold(context, number, len(folds))))
-        members.append(task.module)
-    return FoldEnsemble(members), tuple(histories)
 
 
 def of_fold(context: FitContext, number: int, count: int) -> FitContext:
