@@ -96,14 +96,7 @@ def go_to(
     if current is None or target is None:
         raise LedgerError(f"{product.key}: no earlier release to go back to")
     if target != current:
-        body: dict[str, JsonValue] = {
-            "from_version": current.version,
-            "to_version": target.version,
-            "by": by or getpass.getuser(),
-            "reason": reason,
-        }
-        if automatic:
-            body["automatic"] = True
+        body = _intent(current, target, by or getpass.getuser(), reason, automatic=automatic)
         ledger.append("rollback", body, while_serving=current.version)
     elif ledger.rolled_out() == target.version:
         _point_aliases(product, settings)
@@ -112,6 +105,19 @@ def go_to(
     done = roll_out(product, settings.home_paths(), deployer or build_deployer(settings), say)
     _point_aliases(product, settings)
     return done
+
+
+def _intent(
+    current: Release, target: Release, by: str, reason: str, *, automatic: bool
+) -> dict[str, JsonValue]:
+    """A rollback as the ledger keeps it."""
+    body: dict[str, JsonValue] = {
+        "from_version": current.version,
+        "to_version": target.version,
+        "by": by,
+        "reason": reason,
+    }
+    return {**body, "automatic": True} if automatic else body
 
 
 def _point_aliases(product: ModelProduct, settings: Settings) -> None:

@@ -104,7 +104,7 @@ def evaluate(
 
 def judge(holdout: Holdout, home: Home, candidate_id: str, *, closely: bool) -> Judged:
     """Load one verified model and measure it; ``closely`` with its kind's examinations."""
-    from models.core.evaluation import scorecard
+    from models.core.evaluation import on_slices
 
     product, tables, units = holdout
     kind = kind_of(product.contract)
@@ -113,18 +113,24 @@ def judge(holdout: Holdout, home: Home, candidate_id: str, *, closely: bool) -> 
     folder = home.candidate(product, candidate_id)
     latency = _latency(holdout, model)
     measures = kind.examine(product, model, units, tables) if closely else {}
-    card = scorecard(
-        candidate_id,
-        model.candidate.trial,
+    found = on_slices(
         kind.paired(product, units, (model.candidate, answers), None),
         units[TENANT].to_numpy(str),
         {c: units[c].to_numpy(bool) for c in slice_columns(units)},
         names=kind.metrics,
-        latency_ms=latency,
+        alpha=product.gate.alpha,
+    )
+    card = Scorecard(
+        candidate_id=candidate_id,
+        trial=model.candidate.trial,
+        metrics=found.metrics,
+        rows=found.rows,
+        positives=found.positives,
+        latency_p50_ms=latency[0],
+        latency_p95_ms=latency[1],
         size_bytes=sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
         importance=dict(model.predictor.importance()),
         measures=measures | {COST: cost(latency[0])},
-        alpha=product.gate.alpha,
     )
     return Judged(model, answers, card)
 

@@ -1,28 +1,33 @@
-"""Evaluation on the holdout: of one model, of two on the same rows, of one on disturbed inputs.
+"""Evaluation on the holdout: of one model on every slice, of two on the same units.
 
-Belongs here: scorecards, comparisons, the choice of the challenger by cross-validation, robustness.
-Does not belong here: fitting, plots and reports, what a comparison leads to (``gates``).
+Belongs here: metrics with intervals, comparisons, the choice of the challenger by cross-validation.
+Does not belong here: fitting, disturbed inputs (``robustness``), plots and reports, what a
+comparison leads to (``gates``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
 
-from models.contracts.learner import Matrix, Vector
-from models.contracts.product import Column
-from models.contracts.results import Candidate, Estimate, Measure, Scorecard, TestResult
+from models.contracts.learner import Vector
+from models.contracts.results import Candidate, Estimate, TestResult
 from models.core import bootstrap, metrics
 from models.core import slices as slicing
 from models.core.slices import Units
 
 #: The test whose p-value decides; any other metric is decided by the paired bootstrap.
 PRIMARY_TEST: Mapping[str, str] = {"roc_auc": "delong", "accuracy": "mcnemar_exact"}
-#: Noise in standard deviations of a column; share of outlying cells and how far out they lie.
-NOISE_SD, OUTLIER_SHARE, OUTLIER_SD = 0.1, 0.01, 10.0
+
+
+class Sliced(NamedTuple):
+    """One model on the slices of the holdout, each by its name (see `Scorecard`)."""
+
+    metrics: dict[str, dict[str, Estimate]]
+    rows: dict[str, int]
+    positives: dict[str, int]
 
 
 class Comparison(NamedTuple):
@@ -41,22 +46,6 @@ class Comparison(NamedTuple):
     effect: Estimate | None = None
     tests: tuple[TestResult, ...] = ()
     se: float = np.nan
-
-
-class Perturbation(NamedTuple):
-    """One metric under one disturbance of the inputs.
-
-    Attributes:
-        name: ``none``, ``noise``, ``outliers`` or ``missing``.
-        column: The column set missing, else None.
-        value: The metric.
-        error_increase: Relative to the undisturbed error; NaN when that is zero.
-    """
-
-    name: str
-    column: str | None
-    value: float
-    error_increase: float
 
 
 def estimates(
@@ -124,35 +113,23 @@ def _standard_error(test: TestResult, units: int) -> float:
     return float(np.sqrt(won + lost)) / units  # under H0 the net count has variance won + lost
 
 
-def scorecard(
-    candidate_id: str,
-    trial: str,
+def on_slices(
     units: Units,
     tenants: slicing.Names,
     slices: Mapping[str, slicing.Mask],
     *,
     names: Sequence[str],
-    latency_ms: tuple[float, float],
-    size_bytes: int,
-    importance: Mapping[str, float],
-    measures: Mapping[str, Measure] = MappingProxyType({}),
     alpha: float = 0.05,
     replicates: int = 1000,
     seed: int = 0,
-) -> Scorecard:
+) -> Sliced:
     """Every metric with its interval on every slice of the holdout.
 
     Args:
-        candidate_id: Of the judged candidate.
-        trial: Its trial's name.
-        units: The judged units, answered by it (the challenger of the units).
+        units: The judged units, answered by one model (the challenger of the units).
         tenants: Shape (n,), owner of each unit.
         slices: Name (``slice_*``) to shape (n,) booleans.
         names: Metrics, keys of ``metrics.METRICS`` that the units can give.
-        latency_ms: p50 and p95 of one single-unit answer, in milliseconds.
-        size_bytes: Size of the artifact.
-        importance: Input -> weight.
-        measures: What was examined beside the metrics.
         alpha: Intervals have level 1 - 2 * alpha.
         replicates: Bootstrap resamples per slice.
         seed: Seed of the resamples; a slice's resamples do not depend on the other slices.
@@ -173,17 +150,10 @@ def scorecard(
             drawn = slicing.replicate(names, here, name, replicates, seed).challenger
             found = estimates(names, here, drawn, alpha=alpha)
         table[name] = found
-    return Scorecard(
-        candidate_id=candidate_id,
-        trial=trial,
+    return Sliced(
         metrics=table,
         rows={name: int(mask.sum()) for name, mask in masks.items()},
         positives={name: int((primary[mask] == 1).sum()) for name, mask in masks.items()},
-        latency_p50_ms=latency_ms[0],
-        latency_p95_ms=latency_ms[1],
-        size_bytes=size_bytes,
-        importance=dict(importance),
-        measures=dict(measures),
     )
 
 
@@ -213,80 +183,3 @@ def pick_challenger(candidates: Sequence[Candidate], metric: str) -> Candidate:
         errors.append(float(metrics.error(metric, folds).mean()))
     # rounded: equal means of different folds may differ in the last bit
     return candidates[int(np.argmin(np.round(errors, 12)))]
-
-
-def robustness(
-    predict: Callable[[Matrix], Vector],
-    inputs: Matrix,
-    labels: Vector,
-    columns: Sequence[Column],
-    metric: str,
-    *,
-    threshold: float = 0.5,
-    seed: int = 0,
-) -> tuple[Perturbation, ...]:
-    """One metric when the inputs are disturbed: noise, outliers, one nullable input missing.
-
-    Args:
-        predict: Inputs of shape (n, d) to probabilities of shape (n,).
-        inputs: Shape (n, d); NaN stands for null.
-        labels: Shape (n,) of 0 or 1.
-        columns: The d columns; disturbed values stay within their bounds and kinds.
-        metric: A key of ``metrics.METRICS``.
-        threshold: Decision threshold.
-        seed: Seed of the disturbances.
-
-    Returns:
-        Undisturbed; every cell with Gaussian noise of 0.1 standard deviations; 1 % of the cells 10
-        standard deviations off the mean; each nullable column missing from every row.
-    """
-    if inputs.shape != (len(labels), len(columns)):
-        raise ValueError(f"inputs {inputs.shape} are not {len(labels)} rows x {len(columns)}")
-    generator = np.random.default_rng(seed)
-    noisy, outlying = _noisy(inputs, generator), _outlying(inputs, generator)
-    cases: list[tuple[str, str | None, Matrix]] = [("none", None, inputs)]
-    cases.append(("noise", None, _valid(noisy, columns)))
-    cases.append(("outliers", None, _valid(outlying, columns)))
-    for i, column in enumerate(columns):
-        if column.nullable:
-            without = inputs.copy()
-            without[:, i] = np.nan
-            cases.append(("missing", column.name, without))
-    values = [metrics.compute(metric, labels, predict(case[2]), threshold) for case in cases]
-    errors = [metrics.error(metric, value) for value in values]
-    return tuple(
-        Perturbation(name, column, value, error / errors[0] - 1 if errors[0] > 0 else np.nan)
-        for (name, column, _), value, error in zip(cases, values, errors, strict=True)
-    )
-
-
-def _noisy(inputs: Matrix, generator: np.random.Generator) -> Matrix:
-    noise = generator.standard_normal(inputs.shape)
-    return inputs + NOISE_SD * _spread(inputs) * noise
-
-
-def _outlying(inputs: Matrix, generator: np.random.Generator) -> Matrix:
-    hit = generator.random(inputs.shape) < OUTLIER_SHARE
-    side = generator.choice([-1.0, 1.0], inputs.shape)
-    far = _centre(inputs) + side * OUTLIER_SD * _spread(inputs)
-    return np.where(hit & ~np.isnan(inputs), far, inputs)
-
-
-def _centre(inputs: Matrix) -> Vector:
-    known = ~np.isnan(inputs)
-    means: Vector = np.where(known, inputs, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return means
-
-
-def _spread(inputs: Matrix) -> Vector:
-    spread: Vector = np.sqrt(_centre((inputs - _centre(inputs)) ** 2))
-    return spread
-
-
-def _valid(inputs: Matrix, columns: Sequence[Column]) -> Matrix:
-    """Values back within each column's bounds, whole where the column counts."""
-    for i, column in enumerate(columns):
-        inputs[:, i] = np.clip(inputs[:, i], column.minimum, column.maximum)
-        if column.kind == "int":
-            inputs[:, i] = np.round(inputs[:, i])
-    return inputs

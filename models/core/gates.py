@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pydantic import JsonValue
+
 from models.contracts.product import Gate
 from models.contracts.results import FormResult, GateDecision, GuardrailResult, Scorecard
 from models.core import evaluation, metrics
@@ -81,6 +83,18 @@ def decide(
     fits = {c.candidate_id: not over_budget(gate, c) for c in (challenger, *(c for _, c in judged))}
     serving = choose(judged, challenger, fits)
     case = Case(gate, judged, serving, approved, paired.units, compared, guardrails)
+    settings = {"approved": approved, "replicates": replicates, "seed": seed}
+    return _record(product, case, challenger, champion, gate.model_dump(mode="json") | settings)
+
+
+def _record(
+    product: str,
+    case: Case,
+    challenger: Scorecard,
+    champion: Scorecard | None,
+    policy: dict[str, JsonValue],
+) -> GateDecision:
+    """What the rule says of the case, with every number behind it."""
     outcome, reason = first_verdict(case)
     return GateDecision(
         product=product,
@@ -88,18 +102,17 @@ def decide(
         champion=champion.candidate_id if champion else None,
         outcome=outcome,
         reason=reason,
-        metric=gate.metric,
-        challenger_value=compared.challenger,
-        champion_value=compared.champion,
-        effect=compared.effect,
+        metric=case.gate.metric,
+        challenger_value=case.compared.challenger,
+        champion_value=case.compared.champion,
+        effect=case.compared.effect,
         tests=noted_tests(case) if champion else (),
-        guardrails=guardrails,
+        guardrails=case.guardrails,
         rows=case.rows,
         required_rows=required_rows(case),
-        policy=gate.model_dump(mode="json")
-        | {"approved": approved, "replicates": replicates, "seed": seed},
-        forms=tuple(result for result, _ in judged),
-        serves=serving.candidate_id,
+        policy=policy,
+        forms=tuple(result for result, _ in case.forms),
+        serves=case.serving.candidate_id,
     )
 
 

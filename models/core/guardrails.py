@@ -156,19 +156,7 @@ def judge_measure(
         )
     before = (champion or {}).get(name)
     loss, excess = _measured_loss(measure, before, guardrail.max_loss)
-    status: Any = "passed"
-    reason = f"{measure.title} is {measure.value:.4g}, within what is allowed"
-    if np.isnan(measure.value):
-        status, reason = "too_few_rows", f"{measure.title} could not be measured: too few rows"
-    elif guardrail.floor is not None and _misses(measure, guardrail.floor):
-        status = "violated"
-        reason = f"{measure.title} is {measure.value:.4g} and misses its floor {guardrail.floor:g}"
-    elif before is not None and excess:
-        status = "violated"
-        reason = (
-            f"{measure.title} goes from {_interval(before)} to {_interval(measure)}: even its "
-            f"better end loses more than the {guardrail.max_loss:.1%} that are tolerated"
-        )
+    status, reason = _said_of(guardrail, measure, before if excess else None)
     return GuardrailResult(
         metric=name,
         slice=slicing.OVERALL,
@@ -180,6 +168,21 @@ def judge_measure(
         status=status,
         reason=reason,
     )
+
+
+def _said_of(guardrail: Guardrail, measure: Measure, lost: Measure | None) -> tuple[Any, str]:
+    """Status and reason; ``lost`` is the champion's, where more is lost than is tolerated."""
+    if np.isnan(measure.value):
+        return "too_few_rows", f"{measure.title} could not be measured: too few rows"
+    value = f"{measure.title} is {measure.value:.4g}"
+    if guardrail.floor is not None and _misses(measure, guardrail.floor):
+        return "violated", f"{value} and misses its floor {guardrail.floor:g}"
+    if lost is not None:
+        return "violated", (
+            f"{measure.title} goes from {_interval(lost)} to {_interval(measure)}: even its "
+            f"better end loses more than the {guardrail.max_loss:.1%} that are tolerated"
+        )
+    return "passed", f"{value}, within what is allowed"
 
 
 def _measured_loss(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from models.contracts.monitoring import DriftEffect
 from stores.files import write_atomic
 from stores.reports import ReportError
-from stores.reports.evidently_report import quiet_evidently, sample_rows
+from stores.reports.evidently_report import comparable, quiet_evidently, sample_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,12 +54,11 @@ def write_drift(
         ReportError: A column is missing, or none has values on both sides.
     """
     names = [each.name for each in effects]
-    for side, frame in (("window", current), ("holdout", reference)):
+    sides = {"window": current, "holdout": reference}
+    for side, frame in sides.items():
         if missing := [name for name in names if name not in frame]:
             raise ReportError(f"rows of the {side} lack the columns {missing}")
-    usable = [n for n in names if current[n].notna().any() and reference[n].notna().any()]
-    if not usable:
-        raise ReportError("no column has a value in both window and holdout")
+    usable = comparable(names, sides)
     with quiet_evidently():
         found, page = _run(
             sample_rows(current[usable], max_rows, seed),

@@ -95,23 +95,14 @@ def write_evidently(
         ReportError: Rows and scores do not match, a column is missing, or no column has values.
     """
     _check(holdout, train, columns, labels, scores)
-    import pandas as pd
-
-    decision = (scores >= threshold).astype(np.int64)
-    units = {LABEL: labels.astype(np.int64), "score": scores, "decision": decision}
-    judged = sample_rows(pd.DataFrame(units), max_rows, seed)
+    judged = sample_rows(_units(labels, scores, threshold), max_rows, seed)
     current, reference = (sample_rows(rows, max_rows, seed) for rows in (holdout, train))
-    usable = [
-        name for name in columns if current[name].notna().any() and reference[name].notna().any()
-    ]
-    if not usable:
-        raise ReportError("no column has a value in both holdout and training rows")
+    usable = comparable(columns, {"holdout": current, "training rows": reference})
     with quiet_evidently():
         quality, drift, page = _run(judged, current, reference, usable, threshold)
     write_atomic(path, page)
-    far = sorted(
-        (name for name in drift if drift[name] >= DRIFT_THRESHOLD), key=lambda n: -drift[n]
-    )
+    drifted = (name for name in drift if drift[name] >= DRIFT_THRESHOLD)
+    far = sorted(drifted, key=lambda name: -drift[name])
     return EvidentlySummary(
         path=path,
         rows=len(judged),
@@ -122,6 +113,14 @@ def write_evidently(
         skipped=tuple(name for name in columns if name not in usable),
         quality=quality,
     )
+
+
+def _units(labels: Vector, scores: Vector, threshold: float) -> pd.DataFrame:
+    """The judged units under the names that ``_run`` tells Evidently."""
+    import pandas as pd
+
+    decision = (scores >= threshold).astype(np.int64)
+    return pd.DataFrame({LABEL: labels.astype(np.int64), "score": scores, "decision": decision})
 
 
 def _run(
@@ -178,6 +177,18 @@ def _drift(found: Mapping[str, Any]) -> dict[str, float]:
         for metric in found["metrics"]
         if metric["config"]["type"].endswith(":ValueDrift")
     }
+
+
+def comparable(columns: Sequence[str], sides: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Columns with a value on every side.
+
+    Raises:
+        ReportError: There is none.
+    """
+    usable = [name for name in columns if all(f[name].notna().any() for f in sides.values())]
+    if not usable:
+        raise ReportError(f"no column has a value in both {' and '.join(sides)}")
+    return usable
 
 
 def sample_rows(frame: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def only(results, name, *words):
 def test_a_clean_frame_passes_with_and_without_history(seed):
     frame = sample(seed=seed)
     assert not failing(outcome(frame))
-    assert not failing(outcome(frame, frame.iloc[:KNOWN], arrived_rows=300))
+    assert not failing(outcome(frame, frame.iloc[:KNOWN]))
     assert not failing(outcome(frame, frame))
 
 
@@ -282,11 +282,6 @@ def test_twins_by_chance_pass_where_inputs_are_coarse():
 
 
 # --- freshness
-
-
-def test_an_empty_day():
-    frame = sample()
-    only(outcome(frame, frame, arrived_rows=0), "freshness", "newest arrival is empty", "sender")
 
 
 def test_a_missing_week():

@@ -131,16 +131,17 @@ def test_users_that_cannot_be_judged_are_refused(changes, message):
         users(champion=None).value("ndcg_at_10", champion=True)
 
 
-def test_users_have_a_scorecard():
+def test_users_are_judged_slice_by_slice():
     tenants, few = np.array(["a", "b", "a"]), {"slice_new": np.array([True, False, False])}
-    card = evaluation.scorecard(
-        "c", "als", users(champion=None), tenants, few, names=("ndcg_at_10",), latency_ms=(1, 2),
-        size_bytes=3, importance={}, replicates=200,
-    )  # fmt: skip
-    assert card.rows == {"overall": 3, "slice_new": 1, "tenant=a": 2, "tenant=b": 1}
-    found = card.metrics["overall"]["ndcg_at_10"]
-    assert (found.value, card.metrics["slice_new"]["ndcg_at_10"].value) == pytest.approx((0.5, 0.2))
-    assert 0.2 <= found.low < 0.5 < found.high <= 0.9
+    found = evaluation.on_slices(
+        users(champion=None), tenants, few, names=("ndcg_at_10",), replicates=200
+    )
+    assert found.rows == {"overall": 3, "slice_new": 1, "tenant=a": 2, "tenant=b": 1}
+    overall = found.metrics["overall"]["ndcg_at_10"]
+    assert (overall.value, found.metrics["slice_new"]["ndcg_at_10"].value) == pytest.approx(
+        (0.5, 0.2)
+    )
+    assert 0.2 <= overall.low < 0.5 < overall.high <= 0.9
 
 
 def test_an_identity_brings_the_slices_of_borkan():

@@ -64,7 +64,6 @@ def check_dataset(
     split: Split,
     previous: pd.DataFrame | None,
     *,
-    arrived_rows: int | None = None,
     same_definition: bool = True,
     only: Collection[str] = tuple(CHECKS),
 ) -> tuple[CheckResult, ...]:
@@ -75,7 +74,6 @@ def check_dataset(
         current: The feature table.
         split: Division of ``current``.
         previous: All rows of the last snapshot; None for the first.
-        arrived_rows: Rows the newest arrival brought; None when nothing arrived since.
         same_definition: False when the features' SQL changed since ``previous``.
         only: Names of the checks to make.
 
@@ -85,19 +83,34 @@ def check_dataset(
         and fail, saying so.
     """
     inputs = usable(current, data)
-    if not inputs or not has_frame(current):
-        first = schema(current=current, data=data)
-        left = [name for name in CHECKS if name in only and name != first.name]
-        skipped = [conclude(name, ["not judged: mend the schema first"], "") for name in left]
-        return (*([first] if first.name in only else []), *skipped)
-    known = data.model_copy(update={"columns": inputs})
+    checks: dict[str, Callable[[], CheckResult]] = {
+        "schema": lambda: schema(current=current, data=data)
+    }
+    if inputs and has_frame(current):
+        known = data.model_copy(update={"columns": inputs})
+        checks |= _of_values(known, current, split, previous, same_definition=same_definition)
+    unjudged = ["not judged: mend the schema first"]
+    return tuple(
+        checks[name]() if name in checks else conclude(name, unjudged, "")
+        for name in CHECKS
+        if name in only
+    )
+
+
+def _of_values(
+    known: Data,
+    current: pd.DataFrame,
+    split: Split,
+    previous: pd.DataFrame | None,
+    *,
+    same_definition: bool,
+) -> dict[str, Callable[[], CheckResult]]:
+    """The checks that read values, for a table with ``known`` inputs and every common column."""
     both = known  # the inputs that the last snapshot had as well
     if previous is not None:
         both = known.model_copy(update={"columns": usable(previous, known)})
-    as_of = current[KNOWN_TIME].max()
     before = None if previous is None else previous[KNOWN_TIME].max()
-    made: Mapping[str, Callable[[], CheckResult]] = {
-        "schema": lambda: schema(current=current, data=data),
+    return {
         "keys": lambda: keys(current=current, previous=previous),
         "labels": lambda: labels(current=current, previous=previous, data=both),
         "target_leak": lambda: target_leak(current=current, data=known),
@@ -113,8 +126,7 @@ def check_dataset(
         ),
         "overlap": lambda: overlap(current=current, data=known, split=split),
         "freshness": lambda: freshness(
-            current=current, previous=previous, data=known, as_of=as_of, arrived_rows=arrived_rows
+            current=current, previous=previous, data=known, as_of=current[KNOWN_TIME].max()
         ),
         "drift": lambda: drift(current=current, previous=previous, data=both),
     }
-    return tuple(made[name]() for name in CHECKS if name in only)

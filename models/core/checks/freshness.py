@@ -1,4 +1,4 @@
-"""Is the newest event new, and did the newest arrival bring anything?"""
+"""Is the newest event new, and are days without events missing?"""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def freshness(
     previous: pd.DataFrame | None,
     data: Data,
     as_of: datetime,
-    arrived_rows: int | None = None,
 ) -> CheckResult:
-    """Old events, an empty arrival, or days without events where there usually are some.
+    """Old events, or days without events where there usually are some.
 
     Args:
         current: The feature table.
@@ -39,7 +38,6 @@ def freshness(
             after its newest event, or in the last ``max_age_days``.
         data: Declares ``max_age_days``.
         as_of: Newest arrival in the source (not the clock: a rerun next year says the same).
-        arrived_rows: Rows the newest arrival brought; None when nothing arrived since.
 
     Returns:
         Check ``freshness``.
@@ -48,11 +46,6 @@ def freshness(
     newest = events.max()
     age = float((np.datetime64(as_of) - newest) / np.timedelta64(1, "D"))
     problems = []
-    if arrived_rows == 0:
-        problems.append(
-            "the newest arrival is empty: ask its sender for the rows, or remove the file if there "
-            "was nothing to send; the last snapshot stays in use"
-        )
     if age > data.max_age_days:
         problems.append(
             f"the newest event ({newest}) is {age:.1f} days older than the newest arrival "

@@ -119,11 +119,9 @@ def explain_row(
         raise ValueError(f"{method!r} is no method for rows; take lime or shap")
     drawn = np.random.default_rng(seed).permutation(len(background))[:BACKGROUND]
     game = stand_in(predict, row, background[np.sort(drawn)])
-    count = len(columns)
-    fidelity = None
+    count, fidelity = len(columns), None
     if method == "lime":
-        near = lime.surrogate(game, count, seed=seed, samples=samples)
-        weights, base, value, fidelity = near
+        weights, base, value, fidelity = lime.surrogate(game, count, seed=seed, samples=samples)
     else:
         weights, base, value = shapley.sampled(game, count, seed=seed, samples=samples)
     return Explanation(

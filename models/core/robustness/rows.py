@@ -1,7 +1,7 @@
 """Robustness of a model over rows: disturbed, attacked, strange and shifted inputs.
 
 Belongs here: which of them make a measure, and its name. Does not belong here: how inputs are
-disturbed (``models.core.evaluation``), fitting.
+disturbed (``perturbations``), fitting.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from models.contracts.learner import Matrix, Vector
 from models.contracts.product import Column
 from models.contracts.results import Measure
-from models.core import evaluation, metrics
-from models.core.robustness import measures, ood, shift
+from models.core import metrics
+from models.core.robustness import measures, ood, perturbations, shift
 
 Predict = Callable[[Matrix], Vector]
 #: Inputs, labels and a radius to the scores in the worst case (see ``logistic.worst_scores``).
@@ -69,9 +69,7 @@ def examine_rows(
         )  # fmt: skip
     if train is not None and len(train) and len(inputs):
         found |= _strange(predict, train, inputs, seed)
-        title = "ROC-AUC of telling holdout rows from training rows (0.5: no shift)"
-        area = shift.domain_auc(train, inputs, seed=seed)
-        found["shift.domain_auc"] = measures.area(title, area, higher_is_better=False)
+        found |= shift.measured(train, inputs, "holdout rows from training rows", seed=seed)
     return found
 
 
@@ -91,7 +89,7 @@ def _disturbed(
         answers.append(predict(disturbed))
         return answers[-1]
 
-    table = evaluation.robustness(
+    table = perturbations.robustness(
         kept, inputs, labels, columns, metric, threshold=threshold, seed=seed
     )
     interval = partial(measures.metric_at, metric=metric, labels=labels, threshold=threshold)

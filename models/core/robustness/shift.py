@@ -1,6 +1,6 @@
 """Can a classifier tell two samples apart? If it can, they differ; the area says by how much.
 
-Belongs here: the domain classifier. Does not belong here: tests per column
+Belongs here: the domain classifier, its area as a measure. Does not belong here: tests per column
 (``models.core.drift_effect``), whether a model still works (``models.core.label_free``).
 """
 
@@ -9,11 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 from models.contracts.learner import Matrix
-from models.contracts.results import Estimate
+from models.contracts.results import Estimate, Measure
 from models.core import significance
+from models.core.robustness import measures
 
 #: Rows drawn of either sample, and folds of the cross-fit.
 ROWS, FOLDS = 2000, 3
+
+
+def measured(train: Matrix, judged: Matrix, words: str, *, seed: int) -> dict[str, Measure]:
+    """The measure ``shift.domain_auc``; ``words`` say what is told from what."""
+    area = domain_auc(train, judged, seed=seed)
+    title = f"ROC-AUC of telling {words} (0.5: no shift)"
+    return {"shift.domain_auc": measures.area(title, area, higher_is_better=False)}
 
 
 def domain_auc(

@@ -67,8 +67,7 @@ def examine(
         thresholds: L decision thresholds.
         seed: Of everything drawn.
         rows: Texts examined; half of them have the first label where there are enough.
-        train: Training texts, the reference of the distances between features; without them half
-            of the examined texts are.
+        train: Training texts, the reference of distances; else half of the examined texts are.
         columns: What describes the training texts and the judged ones, (m, d) and (n, d), for the
             shift; None leaves it out.
 
@@ -94,9 +93,7 @@ def examine(
         found |= _embedded(opened, chosen, names[0], seed)
     found |= _strangers(predictor, opened, chosen, train, seed)
     if columns is not None:
-        title = "ROC-AUC of telling judged texts from training texts (0.5: no shift)"
-        area = shift.domain_auc(*columns, seed=seed)
-        found["shift.domain_auc"] = measures.area(title, area, higher_is_better=False)
+        found |= shift.measured(*columns, "judged texts from training texts", seed=seed)
     return found
 
 
