@@ -15,7 +15,8 @@ from tests.unit.sample_texts import rows, texts
 ROWS = rows(160)
 ASKED = [*texts(12, seed=3)[0], "", "you"]
 BASE = {"model": "transformer", "max_length": 32, "max_epochs": 2, "batch_size": 16,
-        "learning_rate": 3e-3, "schedule": "constant", "dropout": 0.0}  # fmt: skip
+        "learning_rate": 3e-3, "schedule": "constant", "dropout": 0.0,
+        "precision": "fp32"}  # fmt: skip
 AWARE = {"model": "transformer", "quantisation_aware": True, "max_epochs": 1, "batch_size": 16,
          "learning_rate": 1e-3, "schedule": "constant", "dropout": 0.0}  # fmt: skip
 

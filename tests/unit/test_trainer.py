@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +11,11 @@ from models.contracts.learner import FitContext
 from models.core.trainer import schedules
 from models.core.trainer.config import TrainerConfig, config_from
 from models.core.trainer.devices import device_of, half, moved
-from models.core.trainer.history import Speed, Teller, TensorBoardCurves
+from models.core.trainer.history import Speed, Teller
 from models.core.trainer.loop import TrainingError, train
 from tests.unit.trainer_tasks import Regression, equal, one_thread
 
-CONFIG = TrainerConfig(max_epochs=3, learning_rate=0.02, batch_size=4)
+CONFIG = TrainerConfig(max_epochs=3, learning_rate=0.02, batch_size=4, precision="fp32")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -156,11 +155,14 @@ def test_bf16_computes_in_half_the_digits_and_keeps_full_weights() -> None:
     assert history.validation[-1] > history.validation[0]
 
 
-def test_precision_and_device_are_found() -> None:
+def test_precision_and_device_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = device_of(changed(device="cpu"))
     assert cpu.type == "cpu"
     assert half(changed(precision="bf16"), cpu)
-    assert not half(changed(precision="auto"), cpu)
+    for able in ({"avx512_bf16": True}, {"avx512_f": True}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert half(changed(precision="auto"), cpu) == ("avx512_bf16" in able)
+        assert not half(changed(precision="fp32"), cpu)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no GPU"):
             device_of(changed(device="cuda:0"))
@@ -240,18 +242,3 @@ def test_settings_are_found_among_the_learner_s_own() -> None:
     assert (config.max_epochs, config.batch_size, config.patience) == (7, 64, 10)
     with pytest.raises(ValueError, match="precision"):
         config_from({"precision": "fp16"})
-
-
-def test_curves_reach_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    with TensorBoardCurves(tmp_path) as curve:
-        curve("validation", 3, 0.25)
-    (file,) = tmp_path.iterdir()
-    found = [(v.tag, e.step, v.tensor.float_val[0]) for e in EventFileLoader(str(file)).Load()
-             for v in e.summary.value]  # fmt: skip
-    assert found == [("validation", 3, 0.25)]
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
-    with pytest.raises(RuntimeError, match="pip install tensorboard"):
-        TensorBoardCurves(tmp_path)

@@ -18,7 +18,7 @@ from models.core.trainer.loop import train
 from tests.unit.trainer_tasks import Regression, one_thread
 
 #: 5 batches by 2 processes: in the last step the second one has none.
-CONFIG = TrainerConfig(max_epochs=3, learning_rate=0.02, batch_size=8)
+CONFIG = TrainerConfig(max_epochs=3, learning_rate=0.02, batch_size=8, precision="fp32")
 SECOND = """
 import sys, torch
 from pathlib import Path

@@ -217,7 +217,7 @@ class LightGcnScorer:
 def fit(trial: Trial, rows: Interactions, context: FitContext) -> LightGcnScorer:
     """Train; deterministic by the trial's seed."""
     params, config = settings(
-        trial, LightGcnParams, batch_size=2048, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
+        LightGcnParams, trial, batch_size=2048, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
     )
     matrix, _, held = hold_out(
         rows, params.liked_only, params.validation_users, trial.seed, params.held

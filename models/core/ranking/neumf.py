@@ -212,7 +212,7 @@ class NeumfScorer:
 def fit(trial: Trial, rows: Interactions, context: FitContext) -> NeumfScorer:
     """Train; deterministic by the trial's seed. A batch holds positives and their negatives."""
     params, config = settings(
-        trial, NeumfParams, batch_size=1280, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
+        NeumfParams, trial, batch_size=1280, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
     )
     matrix, _, held = hold_out(
         rows, params.liked_only, params.validation_users, trial.seed, params.held

@@ -13,30 +13,29 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.contracts.base import Frozen
 from models.contracts.learner import FitContext
 from models.contracts.product import Trial
-from models.core.trainer.config import TrainerConfig, config_from
+from models.core.trainer import config as trainer
+from models.core.trainer.config import Params, TrainerConfig
 
-Params = TypeVar("Params", bound=Frozen)
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def settings(trial: Trial, model: type[Params], **defaults: Any) -> tuple[Params, TrainerConfig]:
+def settings(model: type[Params], trial: Trial, **defaults: Any) -> tuple[Params, TrainerConfig]:
     """The model's own parameters and the trainer's, out of one trial.
 
+    The precision is fp32 unless the trial says otherwise: little of these networks is a product of
+    dense matrices, and sparse ones have none in bf16.
+
     Args:
-        trial: Its seed is the trainer's.
         model: Parameters of the algorithm.
+        trial: Its seed is the trainer's.
         defaults: Of the trainer, where the trial says nothing.
 
     Raises:
         pydantic.ValidationError: A name is neither's, or a value is not allowed.
     """
-    config = config_from(trial.params, **{"seed": trial.seed, **defaults})
-    trainers = set(TrainerConfig.model_fields)
-    own = {name: value for name, value in trial.params.items() if name not in trainers}
-    return model.model_validate(own), config
+    return trainer.settings(model, trial, **{"precision": "fp32", **defaults})
 
 
 def within(context: FitContext, part: str) -> FitContext:

@@ -275,7 +275,7 @@ class SasrecScorer:
 def fit(trial: Trial, rows: Interactions, context: FitContext) -> SasrecScorer:
     """Train; deterministic by the trial's seed."""
     params, config = settings(
-        trial, SasrecParams, batch_size=128, learning_rate=1e-3, weight_decay=0.0
+        SasrecParams, trial, batch_size=128, learning_rate=1e-3, weight_decay=0.0
     )
     _, kept, held = hold_out(rows, params.liked_only, params.validation_users, trial.seed)
     items = len(rows.catalogue.items)

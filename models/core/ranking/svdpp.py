@@ -227,7 +227,7 @@ class Svdpp:
 def fit(trial: Trial, rows: Interactions, context: FitContext) -> Svdpp:
     """Train until what is held out gets worse; a pair rated twice has its mean rating."""
     params, config = settings(
-        trial, SvdppParams, batch_size=16, learning_rate=0.001, weight_decay=0.0, clip_norm=None,
+        SvdppParams, trial, batch_size=16, learning_rate=0.001, weight_decay=0.0, clip_norm=None,
         max_epochs=60, patience=4, plateau_patience=1,
     )  # fmt: skip
     made = _had_or_not(rows, trial.seed) if params.negatives else _rated(rows, params, trial.seed)

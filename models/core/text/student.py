@@ -21,6 +21,7 @@ from models.core.text.predictor import NetworkText
 from models.core.text.rows import at_most
 from models.core.text.task import Soft
 from models.core.text.transformer import Start, TuningParams
+from models.core.trainer.config import settings
 
 KIND = "student"
 #: A teacher that only gives probabilities is clipped to these before the logit.
@@ -67,7 +68,7 @@ def fit(trial: Trial, rows: TextRows, context: FitContext) -> NetworkText:
         ValueError: No teacher is given, or it answers other labels.
         pydantic.ValidationError: A parameter that neither this model nor the trainer has.
     """
-    params, config = transformer.settings(StudentParams, trial)
+    params, config = settings(StudentParams, trial)
     teacher = teacher_of(trial, rows, context)
     rows = at_most(rows, params.max_rows, trial.seed)
     start = _start(params, teacher)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,11 +25,9 @@ from models.core.text.network import Classifier, Pooling, TorchNetwork
 from models.core.text.predictor import TRANSFORMER, NetworkText
 from models.core.text.rows import at_most, divide, learnable_or_raise
 from models.core.text.task import Labelled, LossParams, Soft, TextTask
-from models.core.trainer.config import TrainerConfig, config_from
+from models.core.trainer.config import TrainerConfig, settings
 from models.core.trainer.history import History
 from models.core.trainer.loop import train
-
-Params = TypeVar("Params", bound=LossParams)
 
 
 class TuningParams(LossParams):
@@ -113,7 +111,9 @@ def fit(trial: Trial, rows: TextRows, context: FitContext) -> NetworkText:
         pydantic.ValidationError: A parameter that neither this model nor the trainer has.
         ValueError: No label has both values, too few texts, or nothing to go on from.
     """
-    params, config = settings(TransformerParams, trial)
+    # a weight in bf16 has fewer digits than its place on INT8's grid needs
+    exact = {"precision": "fp32"} if trial.params.get("quantisation_aware") else {}
+    params, config = settings(TransformerParams, trial, **exact)
     rows = at_most(rows, params.max_rows, trial.seed)
     start = _fitted(trial, rows, context) if trial.after else _pretrained(params, rows)
     return tune(start, rows, params, config, context)
@@ -224,22 +224,6 @@ def headed(start: Start, labels: Matrix, params: TuningParams, seed: int) -> Cla
     with torch.no_grad():
         module.head.bias.copy_(torch.from_numpy(odds.astype(np.float32)))
     return module
-
-
-def settings(kind: type[Params], trial: Trial, **defaults: Any) -> tuple[Params, TrainerConfig]:
-    """A trial's params, divided into a model's own and the trainer's.
-
-    Args:
-        kind: Type of the model's own.
-        trial: The trial; its seed is the trainer's.
-        **defaults: Trainer settings that hold where the trial says nothing.
-
-    Raises:
-        pydantic.ValidationError: A parameter that neither has.
-    """
-    own = {n: v for n, v in trial.params.items() if n not in TrainerConfig.model_fields}
-    config = config_from(trial.params, seed=trial.seed, **defaults)
-    return kind.model_validate(own), config
 
 
 def told(history: History) -> dict[str, Any]:

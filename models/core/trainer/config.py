@@ -7,11 +7,14 @@ product's own model needs to know.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, JsonValue
 
 from models.contracts.base import Frozen
+from models.contracts.product import Trial
+
+Params = TypeVar("Params", bound=Frozen)
 
 
 class TrainerConfig(Frozen):
@@ -30,7 +33,7 @@ class TrainerConfig(Frozen):
         patience: Epochs without improvement before training stops.
         clip_norm: Largest norm of the gradient, over all weights; None clips nothing.
         accumulate: Batches whose gradients are averaged into one step.
-        precision: ``auto`` is bf16 where a GPU computes in it, else fp32.
+        precision: ``auto`` is bf16 where the device computes in it, else fp32.
         checkpoint_steps: Also write a checkpoint every so many steps; None: after each epoch only.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
@@ -64,3 +67,19 @@ def config_from(params: Mapping[str, JsonValue], **defaults: Any) -> TrainerConf
     """
     told = {name: value for name, value in params.items() if name in TrainerConfig.model_fields}
     return TrainerConfig(**{**defaults, **told})
+
+
+def settings(kind: type[Params], trial: Trial, **defaults: Any) -> tuple[Params, TrainerConfig]:
+    """A trial's params, divided into a model's own and the trainer's.
+
+    Args:
+        kind: Type of the model's own.
+        trial: The trial; its seed is the trainer's.
+        **defaults: Trainer settings that hold where the trial says nothing.
+
+    Raises:
+        pydantic.ValidationError: A name that neither has, or a value that is not allowed.
+    """
+    own = {n: v for n, v in trial.params.items() if n not in TrainerConfig.model_fields}
+    config = config_from(trial.params, **{"seed": trial.seed, **defaults})
+    return kind.model_validate(own), config

@@ -29,9 +29,12 @@ def device_of(config: TrainerConfig, local_rank: int = 0) -> torch.device:
 
 def half(config: TrainerConfig, device: torch.device) -> bool:
     """Whether matrix products are computed in bf16 (weights and their updates stay fp32)."""
-    if config.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return config.precision == "bf16"
+    if config.precision != "auto":
+        return config.precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    able = torch.cpu.get_capabilities()  # without these instructions bf16 is slower than fp32
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def moved(batch: Any, device: torch.device) -> Any:
