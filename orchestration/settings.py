@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     mlflow_uri: str | None = Field(
         default=None, description="MLflow tracking URI; unset: `<home>/mlflow.db`"
     )
+    tensorboard: Path | None = Field(
+        default=None, description="Folder of TensorBoard's files of fits under way; unset: none"
+    )
     spool_mb: int = Field(
         default=512, ge=1, description="Size at which a service's log is full and it answers 503"
     )
@@ -70,4 +73,5 @@ class Settings(BaseSettings):
     def tracking(self) -> Tracking:
         """The MLflow store."""
         root = self.home_paths().root
-        return Tracking(self.mlflow_uri or f"sqlite:///{root}/mlflow.db", root / "mlruns")
+        curves = self.tensorboard.absolute() if self.tensorboard else None
+        return Tracking(self.mlflow_uri or f"sqlite:///{root}/mlflow.db", root / "mlruns", curves)

@@ -1,20 +1,22 @@
 """MLflow: a run per trial, nested under its snapshot, and a registered version per release.
 
 Only the client API is used: nothing global, so two products can be tracked side by side. MLflow
-shows; the ledger decides (``stores.ledger``).
+shows; the ledger decides (``stores.ledger``). A fit under way is shown by TensorBoard, where asked.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.contracts.product import ModelProduct
 from models.contracts.results import Candidate, Release, Scorecard, Snapshot
+from stores.tensorboard import TensorBoardCurves
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,11 +30,16 @@ class TrackingError(Exception):
 
 
 class Tracking:
-    """One MLflow store, given by its URI (``sqlite:///...`` or ``http://...``)."""
+    """One MLflow store, given by its URI (``sqlite:///...`` or ``http://...``).
 
-    def __init__(self, uri: str, artifacts: Path) -> None:
+    Attributes:
+        tensorboard: Folder of TensorBoard's files; None writes none.
+    """
+
+    def __init__(self, uri: str, artifacts: Path, tensorboard: Path | None = None) -> None:
         self.uri = uri
         self.artifacts = artifacts
+        self.tensorboard = tensorboard
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -109,6 +116,18 @@ class Tracking:
         self.client.log_artifacts(run_id, str(folder), "model")
         self.client.set_terminated(run_id)
         return str(run_id)
+
+    def live(
+        self, product: ModelProduct, fit: str
+    ) -> AbstractContextManager[Callable[[str, int, float], object]]:
+        """A ``FitContext.curve`` that shows a fit while it lasts, below ``<tensorboard>/<slug>``.
+
+        Raises:
+            TensorBoardError: A folder is set and the package tensorboard is not installed.
+        """
+        if self.tensorboard is None:
+            return nullcontext(lambda name, step, value: None)  # noqa: ARG005  tells nobody
+        return TensorBoardCurves(self.tensorboard / product.slug / fit)
 
     def log_evaluation(
         self, run_id: str, scorecard: Scorecard, files: Sequence[Path], step: int

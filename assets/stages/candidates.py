@@ -47,6 +47,7 @@ class _Place(NamedTuple):
     home: Home
     snapshot: Snapshot
     tables: "Tables"
+    tracking: Tracking
     say: Say
 
 
@@ -65,7 +66,7 @@ def fit_all(product: ModelProduct, home: Home, tracking: Tracking, say: Say) -> 
     """
     snapshot_id = home.require_latest(product, "dataset")
     snapshot = read_snapshot(product, home, snapshot_id)
-    place = _Place(product, home, snapshot, read_tables(product, home, snapshot_id), say)
+    place = _Place(product, home, snapshot, read_tables(product, home, snapshot_id), tracking, say)
     made: dict[str, _Made] = {}
     runs = {}
     for number, trial in enumerate(product.trials, 1):
@@ -136,16 +137,22 @@ def _sealed(place: _Place) -> list[Candidate]:
 def _fit(place: _Place, trial: Trial, expected: dict[str, Any], bases: dict[str, Any]) -> _Made:
     from models.core.artifact import seal
 
+    learner, kind = load_learner(place.product), kind_of(place.product.contract)
     curves: dict[str, list[float]] = defaultdict(list)
-    context = FitContext(
-        bases=bases,
-        folder=_checkpoints(place, trial, expected),
-        say=lambda text: place.say(f"{trial.name}: {text}"),
-        curve=lambda name, _, value: curves[name].append(float(value)),
-    )
-    learner = load_learner(place.product)
-    kind = kind_of(place.product.contract)
-    found = kind.fit(place.product, learner, trial, place.tables, context)
+    folder = _checkpoints(place, trial, expected)
+    with place.tracking.live(place.product, folder.name) as shown:
+
+        def curve(name: str, step: int, value: float) -> None:
+            curves[name].append(float(value))
+            shown(name, step, value)
+
+        context = FitContext(
+            bases=bases,
+            folder=folder,
+            say=lambda text: place.say(f"{trial.name}: {text}"),
+            curve=curve,
+        )
+        found = kind.fit(place.product, learner, trial, place.tables, context)
     private_key, _ = ensure_keypair(place.home.keys)
     with unnamed_folder(place.home.candidate(place.product, "-").parent) as aside:
         found.predictor.save(aside)

@@ -1,14 +1,13 @@
 """What a training went through, and telling a person about it.
 
-Belongs here: the record of a run, lines of progress, sinks for curves. Does not belong here: the
-training, files of checkpoints.
+Belongs here: the record of a run, lines of progress. Does not belong here: the training, files of
+checkpoints, where curves are kept (``stores``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 #: Seconds between two lines of progress.
@@ -87,38 +86,3 @@ def progress(
     """One line of progress; ``best`` is the value and the epoch, ``rows`` are per second."""
     found = f"best validation {best[0]:.4f} (epoch {best[1]}), " if best else ""
     return f"{where}: loss {loss:.4f}, {found}{rows:.0f} rows/s, {left}"
-
-
-class TensorBoardCurves:
-    """A ``FitContext.curve`` that writes TensorBoard's files; view with ``tensorboard --logdir``.
-
-    Use it in a ``with`` block, or call ``close``: the last values are written then.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Open ``folder`` for writing.
-
-        Raises:
-            RuntimeError: The package tensorboard is not installed.
-        """
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise RuntimeError(
-                "TensorBoardCurves needs the package tensorboard: pip install tensorboard"
-            ) from error
-        self._writer = SummaryWriter(folder)
-
-    def __call__(self, name: str, step: int, value: float) -> None:
-        """Add one point to a curve."""
-        self._writer.add_scalar(name, value, step)
-
-    def __enter__(self) -> TensorBoardCurves:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._writer.close()
