@@ -29,7 +29,7 @@ from models.contracts.product import (
     ModelProduct,
 )
 from models.contracts.results import CheckResult, Snapshot
-from models.kinds import kind_of
+from models.kinds import Draft, kind_of
 from stores.files import settle, sha256, unnamed_folder, write_atomic
 from stores.home import Home, MissingError
 from stores.origin import Origin
@@ -59,14 +59,9 @@ def take_snapshot(product: ModelProduct, home: Home, source: str) -> Taken:
     more = _read_more(product, home)
     before, rows_before = _previous(product, home)
     parts = split(frame, product.data.split)
-    checks = kind_of(product.contract).check(
-        product.data,
-        frame,
-        parts,
-        rows_before,
-        more=more,
-        same_definition=before is None or before.definition == definition,
-    )
+    same = before is None or before.definition == definition
+    draft = Draft(frame, parts, rows_before, more, same_definition=same)
+    checks = kind_of(product.contract).check(product.data, draft)
     if not all(check.passed for check in checks):
         return Taken(checks, None)
     origin = {"source": source, "definition": definition}

@@ -1,15 +1,18 @@
 """What differs between contracts, behind one interface: the stages ask a kind and know none.
 
 A kind says how the rows of its products are checked, fitted, answered, judged and asked for. One
-module per contract implements it; everything in them is pure: tables in, results out. Does not
-belong here: algorithms (``models.core``), files and runs (``assets``), HTTP (``bentos``).
+module per contract joins what ``models.core`` computes on arrays with the tables of a snapshot, and
+is pure: tables in, results out. Does not belong here: algorithms (``models.core``), files and runs
+(``assets``), HTTP (``bentos``). The code location imports kinds for their checks, so they import in
+the bodies what is slow to import.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from models.contracts.api import GoldenSet
 from models.contracts.learner import FitContext, Learner, Matrix, Saved, Vector
 from models.contracts.product import (
     IDENTITY_PREFIX,
+    JUDGED,
     TENANT,
     Contract,
     Data,
@@ -48,6 +52,24 @@ class Tables(NamedTuple):
     more: Mapping[str, pd.DataFrame]
 
 
+class Draft(NamedTuple):
+    """A snapshot that has to pass its checks before it is frozen.
+
+    Attributes:
+        frame: The feature table.
+        parts: Its division.
+        previous: All rows of the last snapshot; None for the first.
+        more: The tables of ``Data.tables``.
+        same_definition: False when the features' SQL changed since ``previous``.
+    """
+
+    frame: pd.DataFrame
+    parts: Split
+    previous: pd.DataFrame | None
+    more: Mapping[str, pd.DataFrame]
+    same_definition: bool
+
+
 class Fit(NamedTuple):
     """A fitted trial and what validation said of it, without the holdout.
 
@@ -70,6 +92,10 @@ class Model(NamedTuple):
 
     candidate: Candidate
     predictor: Any
+
+
+#: A candidate and its answers: column name to shape (n,), as ``Kind.answer`` gives them.
+Answered = tuple[Candidate, Mapping[str, Vector]]
 
 
 class Watched(NamedTuple):
@@ -103,41 +129,27 @@ class Learned(NamedTuple):
     validation_sd: tuple[float, ...]
 
 
-class Kind(Protocol):
-    """One contract. ``units`` below are what is judged one by one: rows, texts, users."""
+class Kind(ABC):
+    """One contract. ``units`` below are what is judged one by one: rows, texts, users.
 
-    @property
-    def checks(self) -> Mapping[str, str]:
-        """Checks of a snapshot: name to the question it answers."""
-        ...
+    Attributes:
+        checks: Checks of a snapshot: name to the question it answers.
+    """
+
+    checks: ClassVar[Mapping[str, str]]
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Metrics of a scorecard, keys of ``models.core.metrics.METRICS``."""
-        ...
+        """Metrics of a scorecard, keys of ``models.core.metrics.METRICS``: every binary one."""
+        from models.core.metrics import BINARY
 
-    def check(
-        self,
-        data: Data,
-        frame: pd.DataFrame,
-        parts: Split,
-        previous: pd.DataFrame | None,
-        *,
-        more: Mapping[str, pd.DataFrame],
-        same_definition: bool,
-    ) -> tuple[CheckResult, ...]:
-        """Every check of ``checks``, in that order.
+        return BINARY
 
-        Args:
-            data: The product's data.
-            frame: The feature table.
-            parts: Its division.
-            previous: All rows of the last snapshot; None for the first.
-            more: The tables of ``Data.tables``.
-            same_definition: False when the features' SQL changed since ``previous``.
-        """
-        ...
+    @abstractmethod
+    def check(self, data: Data, draft: Draft) -> tuple[CheckResult, ...]:
+        """Every check of ``checks``, in that order."""
 
+    @abstractmethod
     def fit(
         self,
         product: ModelProduct,
@@ -147,49 +159,51 @@ class Kind(Protocol):
         context: FitContext,
     ) -> Fit:
         """Fit one trial on the training rows and validate it inside them. Never reads holdout."""
-        ...
 
     def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
-        """The judged units of the holdout, in time order.
+        """The judged units of the holdout, in time order: its judged rows.
 
         Returns:
             Columns ``event_id`` (unique), ``tenant``, boolean ``slice_*``, and whatever ``answer``
             and ``paired`` need (labels, texts). The index is 0 to n - 1.
         """
-        ...
+        del product
+        judged: pd.DataFrame = tables.holdout[tables.holdout[JUDGED]].reset_index(drop=True)
+        return judged
 
+    @abstractmethod
     def answer(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Vector]:
         """What ``paired`` needs of one model: column name to shape (n,), kept beside the units."""
-        ...
 
+    @abstractmethod
     def paired(
         self,
         product: ModelProduct,
         units: pd.DataFrame,
-        challenger: tuple[Candidate, Mapping[str, Vector]],
-        champion: tuple[Candidate, Mapping[str, Vector]] | None,
+        challenger: Answered,
+        champion: Answered | None,
     ) -> Units:
         """Answers of one or two models on the same units, as the gate and the scorecard take it."""
-        ...
 
+    @abstractmethod
     def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
         """Answer one unit as one request would, for the latency. ``number`` is a row of units."""
-        ...
 
+    @abstractmethod
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Measure]:
         """Robustness, fairness and what else applies: ``<examination>.<name>`` to its number."""
-        ...
 
+    @abstractmethod
     def golden(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, rows: int
     ) -> GoldenSet:
         """Request rows spread over the units, with the answers the model gives here."""
-        ...
 
+    @abstractmethod
     def watched(
         self,
         product: ModelProduct,
@@ -198,27 +212,34 @@ class Kind(Protocol):
         tables: Tables,
     ) -> Watched:
         """The units and one model's answers as the prediction log would hold them."""
-        ...
 
     def watched_metric(self, product: ModelProduct) -> str:
-        """Metric of ``watched`` that traffic is held to; the gate's own where it can be."""
-        ...
+        """Metric of ``watched`` that traffic is held to: the gate's own, where it can be."""
+        return product.gate.metric
 
     def promised(
         self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
     ) -> Mapping[str, Estimate]:
-        """Binary metrics on ``watched``: what traffic is compared with."""
-        ...
+        """What traffic is compared with: every binary metric on ``watched``, with intervals."""
+        from models.core import evaluation, metrics, slices
+
+        del card
+        units = slices.Scores(watched.labels, watched.scores, None, (threshold, threshold))
+        drawn = slices.replicate(metrics.BINARY, units, slices.OVERALL, 1000, 0)
+        alpha = product.gate.alpha
+        return evaluation.estimates(metrics.BINARY, units, drawn.challenger, alpha=alpha)
 
     def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
         """Scores of logged inputs, shape (n,); None where the log does not hold what it reads."""
-        ...
+        del product, model, inputs
+        return None
 
     def learned(
         self, product: ModelProduct, learner: Learner[Any, Any], trial: Trial, tables: Tables
     ) -> Learned | None:
         """The trial's learning curve; None where fitting it again takes too long."""
-        ...
+        del product, learner, trial, tables
+        return None
 
 
 def kind_of(contract: Contract) -> Kind:
@@ -249,12 +270,3 @@ def spread(units: pd.DataFrame, candidate: Candidate, count: int) -> NDArray[np.
     known = np.flatnonzero(units[TENANT].isin(candidate.tenants))
     places = np.linspace(0, len(known) - 1, min(count, len(known))).astype(np.intp)
     return known[places]
-
-
-def promised_binary(watched: Watched, threshold: float, alpha: float) -> Mapping[str, Estimate]:
-    """Every binary metric on the watched view, with intervals."""
-    from models.core import evaluation, metrics, slices
-
-    units = slices.Scores(watched.labels, watched.scores, None, (threshold, threshold))
-    drawn = slices.replicate(metrics.BINARY, units, slices.OVERALL, 1000, 0)
-    return evaluation.estimates(metrics.BINARY, units, drawn.challenger, alpha=alpha)

@@ -1,8 +1,4 @@
-"""Products that rank a catalogue for each user; a user of the holdout is one judged unit.
-
-Joins what ``models.core`` computes on arrays with the tables of a snapshot. No file, no framework.
-Imported with the code location for its checks: what is slow to import is imported in the bodies.
-"""
+"""Products that rank a catalogue for each user; a judged user is one unit."""
 
 from __future__ import annotations
 
@@ -26,17 +22,15 @@ from models.contracts.product import (
     ModelProduct,
     Trial,
 )
-from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
+from models.contracts.results import CheckResult, Measure
 from models.core.checks import CHECKS
-from models.kinds import Fit, Learned, Model, Tables, Watched, promised_binary, spread
+from models.kinds import Answered, Draft, Fit, Kind, Model, Tables, Watched, spread
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from models.contracts.learner import Matrix
     from models.core.ranking.questions import Question
     from models.core.slices import Units
-    from models.core.splits import Split
 
 HISTORY, RELEVANT = "history", "relevant"
 SCORE, HIT = "watched_score", "hit_rate_at_10"
@@ -45,10 +39,14 @@ EVERY_LIST = 0.0
 _SHARED = ("schema", "keys", "future_leak", "late_correction", "freshness", "drift")
 
 
-class RankedItems:
-    """The kind of contract ``ranked_items``."""
+class RankedItems(Kind):
+    """The kind of contract ``ranked_items``.
 
-    checks: Mapping[str, str] = MappingProxyType(
+    Whether another list would have had a hit, the log cannot tell: no other release can score it
+    again. A learning curve would cost minutes a point.
+    """
+
+    checks = MappingProxyType(
         {
             **{name: CHECKS[name] for name in _SHARED},
             "interactions": "Has every row its user, item and strength, each pair about once?",
@@ -64,21 +62,13 @@ class RankedItems:
 
         return PER_USER
 
-    def check(
-        self,
-        data: Data,
-        frame: pd.DataFrame,
-        parts: Split,
-        previous: pd.DataFrame | None,
-        *,
-        more: Mapping[str, pd.DataFrame],
-        same_definition: bool,
-    ) -> tuple[CheckResult, ...]:
+    def check(self, data: Data, draft: Draft) -> tuple[CheckResult, ...]:
         """The checks of any table that make sense here, then those of interactions."""
         from models.core.checks import check_dataset, interactions
         from models.core.checks.common import conclude
         from models.core.ranking import frames, judging
 
+        frame, parts, previous, more, same_definition = draft
         shared = check_dataset(
             data, frame, parts, previous, same_definition=same_definition, only=_SHARED
         )
@@ -184,8 +174,8 @@ class RankedItems:
         self,
         product: ModelProduct,
         units: pd.DataFrame,
-        challenger: tuple[Candidate, Mapping[str, Vector]],
-        champion: tuple[Candidate, Mapping[str, Vector]] | None,
+        challenger: Answered,
+        champion: Answered | None,
     ) -> Units:
         """Values per user of both models."""
         from models.core.units import ListScores
@@ -250,26 +240,6 @@ class RankedItems:
         """
         del product
         return "precision"
-
-    def promised(
-        self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
-    ) -> Mapping[str, Estimate]:
-        """Binary metrics of the estimated hits on the holdout."""
-        del card
-        return promised_binary(watched, threshold, product.gate.alpha)
-
-    def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
-        """None: whether another list would have had a hit, the log cannot tell."""
-        del product, model, inputs
-        return None
-
-    def learned(
-        self, product: ModelProduct, learner: Learner[Interactions, Any], trial: Trial,
-        tables: Tables,
-    ) -> Learned | None:  # fmt: skip
-        """None: a fit may take minutes."""
-        del product, learner, trial, tables
-        return None
 
 
 def _questions(units: pd.DataFrame) -> list[Question]:

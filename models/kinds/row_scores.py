@@ -1,14 +1,11 @@
-"""Products that give each row of numbers one probability.
-
-Joins what ``models.core`` computes on arrays with the tables of a snapshot. No file, no framework.
-Imported with the code location for its checks: what is slow to import is imported in the bodies.
-"""
+"""Products that give each row of numbers one probability; a judged row is one unit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,60 +14,54 @@ from models.contracts.api import GoldenSet, to_rows
 from models.contracts.learner import FitContext, Learner, TrainingRows, Vector
 from models.contracts.product import (
     EVENT_TIME,
-    JUDGED,
     LABEL,
     TENANT,
     Data,
     ModelProduct,
     Trial,
 )
-from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
+from models.contracts.results import CheckResult, Estimate, Measure, Scorecard
 from models.core import frames
 from models.core.checks import CHECKS, check_dataset
-from models.kinds import Fit, Learned, Model, Tables, Watched, identities, spread
+from models.kinds import (
+    Answered,
+    Draft,
+    Fit,
+    Kind,
+    Learned,
+    Model,
+    Tables,
+    Watched,
+    identities,
+    spread,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from models.contracts.learner import Matrix
     from models.core.slices import Units
-    from models.core.splits import Split
 
 SCORE, OVERALL = "score", "overall"
 #: Metrics followed per fold.
 CV_METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "f1")
 #: Shares of the past that the learning curve fits on, and the newest folds it is judged on.
 FRACTIONS, CURVE_FOLDS = (0.25, 0.5, 1.0), 3
-FOLDS = {"fold_balance": "Has every fold its share of positives?"}
 
 
-class RowScores:
+class RowScores(Kind):
     """The kind of contract ``row_scores``."""
 
-    checks: Mapping[str, str] = {**CHECKS, **FOLDS}
+    checks = MappingProxyType({**CHECKS, "fold_balance": "Has every fold its share of positives?"})
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Every binary metric."""
-        from models.core.metrics import BINARY
-
-        return BINARY
-
-    def check(
-        self,
-        data: Data,
-        frame: pd.DataFrame,
-        parts: Split,
-        previous: pd.DataFrame | None,
-        *,
-        more: Mapping[str, pd.DataFrame],  # noqa: ARG002  rows have no further tables
-        same_definition: bool,
-    ) -> tuple[CheckResult, ...]:
+    def check(self, data: Data, draft: Draft) -> tuple[CheckResult, ...]:
         """Every check of a snapshot; the folds are checked when the rest can be judged."""
         from models.core import splits
 
-        found = check_dataset(data, frame, parts, previous, same_definition=same_definition)
-        labels = frame[LABEL].to_numpy(float)[parts.train]
+        found = check_dataset(
+            data, draft.frame, draft.parts, draft.previous, same_definition=draft.same_definition
+        )
+        labels = draft.frame[LABEL].to_numpy(float)[draft.parts.train]
         folds = splits.folds(labels, data.folds)
         return (*found, splits.fold_balance(labels, folds, data.folds))
 
@@ -93,12 +84,6 @@ class RowScores:
         seconds = time.perf_counter() - begun
         return Fit(predictor, found.per_fold, found.threshold, {}, seconds)
 
-    def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
-        """The judged rows of the holdout."""
-        del product
-        judged: pd.DataFrame = tables.holdout[tables.holdout[JUDGED]].reset_index(drop=True)
-        return judged
-
     def answer(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Vector]:
@@ -111,8 +96,8 @@ class RowScores:
         self,
         product: ModelProduct,
         units: pd.DataFrame,
-        challenger: tuple[Candidate, Mapping[str, Vector]],
-        champion: tuple[Candidate, Mapping[str, Vector]] | None,
+        challenger: Answered,
+        champion: Answered | None,
     ) -> Units:
         """Scores of both on the same rows."""
         from models.core.slices import Scores
@@ -185,10 +170,6 @@ class RowScores:
         times = units[EVENT_TIME].to_numpy("datetime64[us]")
         inputs = frames.matrix(units, product.data.names)
         return Watched(inputs, answers[SCORE], frames.labels(units), times)
-
-    def watched_metric(self, product: ModelProduct) -> str:
-        """The gate's own."""
-        return product.gate.metric
 
     def promised(
         self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float

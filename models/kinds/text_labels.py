@@ -1,8 +1,4 @@
-"""Products that give each text a probability per label; a text of the holdout is one judged unit.
-
-Joins what ``models.core`` computes on arrays with the tables of a snapshot. No file, no framework.
-Imported with the code location for its checks: what is slow to import is imported in the bodies.
-"""
+"""Products that give each text a probability per label; a judged text is one unit."""
 
 from __future__ import annotations
 
@@ -27,17 +23,16 @@ from models.contracts.product import (
     ModelProduct,
     Trial,
 )
-from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
+from models.contracts.results import CheckResult, Measure
 from models.core.checks import CHECKS
 from models.core.checks.texts import MIN_CLASS_ROWS
-from models.kinds import Fit, Learned, Model, Tables, Watched, promised_binary, spread
+from models.kinds import Answered, Draft, Fit, Kind, Model, Tables, Watched, spread
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from models.contracts.learner import Matrix
     from models.core.slices import Units
-    from models.core.splits import Split
 
 #: Metrics followed on the validating fold.
 CV_METRICS = ("roc_auc", "average_precision", "macro_f1", "f1", "brier", "log_loss")
@@ -45,10 +40,14 @@ CV_METRICS = ("roc_auc", "average_precision", "macro_f1", "f1", "brier", "log_lo
 _SHARED = tuple(name for name in CHECKS if name != "overlap")
 
 
-class TextLabels:
-    """The kind of contract ``text_labels``."""
+class TextLabels(Kind):
+    """The kind of contract ``text_labels``.
 
-    checks: Mapping[str, str] = MappingProxyType(
+    Traffic has the first label alone, and its log holds what describes a text, not the text: no
+    other release can score it again. A learning curve would cost an hour a point.
+    """
+
+    checks = MappingProxyType(
         {
             **{name: CHECKS[name] for name in _SHARED},
             "texts": "Is every text there, and described as the service describes it?",
@@ -58,31 +57,18 @@ class TextLabels:
         }
     )
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Every binary metric, as its mean over the labels."""
-        from models.core.metrics import BINARY
-
-        return BINARY
-
-    def check(
-        self,
-        data: Data,
-        frame: pd.DataFrame,
-        parts: Split,
-        previous: pd.DataFrame | None,
-        *,
-        more: Mapping[str, pd.DataFrame],  # noqa: ARG002  texts have no further tables
-        same_definition: bool,
-    ) -> tuple[CheckResult, ...]:
+    def check(self, data: Data, draft: Draft) -> tuple[CheckResult, ...]:
         """The checks of any table that make sense here, then those of texts."""
         from models.core import splits
         from models.core.checks import check_dataset, texts
 
-        shared = check_dataset(data, frame, parts, previous, same_definition=same_definition)
+        frame, parts, previous, _, same_definition = draft
+        shared = check_dataset(
+            data, frame, parts, previous, same_definition=same_definition, only=_SHARED
+        )
         decided = frame[LABEL].to_numpy(float)[parts.train]
         return (
-            *(result for result in shared if result.name in _SHARED),
+            *shared,
             texts.texts(current=frame, data=data),
             texts.text_overlap(current=frame, split=parts),
             texts.label_counts(current=frame, previous=previous, data=data, split=parts),
@@ -117,12 +103,6 @@ class TextLabels:
         cv = validated.one_fold(CV_METRICS, labels[judged], scores[judged], thresholds)
         return Fit(predictor, cv, thresholds[product.data.labels[0]], thresholds, seconds)
 
-    def units(self, product: ModelProduct, tables: Tables) -> pd.DataFrame:
-        """The judged texts of the holdout."""
-        del product
-        judged: pd.DataFrame = tables.holdout[tables.holdout[JUDGED]].reset_index(drop=True)
-        return judged
-
     def answer(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables
     ) -> dict[str, Vector]:
@@ -138,8 +118,8 @@ class TextLabels:
         self,
         product: ModelProduct,
         units: pd.DataFrame,
-        challenger: tuple[Candidate, Mapping[str, Vector]],
-        champion: tuple[Candidate, Mapping[str, Vector]] | None,
+        challenger: Answered,
+        champion: Answered | None,
     ) -> Units:
         """Scores of both on every label of the same texts."""
         from models.core.text import frames
@@ -232,29 +212,6 @@ class TextLabels:
         inputs = matrix(units, product.data.names)[known]
         times = units[EVENT_TIME].to_numpy("datetime64[us]")[known]
         return Watched(inputs, np.asarray(answers[first])[known], labels[known], times)
-
-    def watched_metric(self, product: ModelProduct) -> str:
-        """The gate's own, of the first label."""
-        return product.gate.metric
-
-    def promised(
-        self, product: ModelProduct, card: Scorecard, watched: Watched, threshold: float
-    ) -> Mapping[str, Estimate]:
-        """Metrics of the first label alone: traffic has no other."""
-        del card
-        return promised_binary(watched, threshold, product.gate.alpha)
-
-    def rescore(self, product: ModelProduct, model: Model, inputs: Matrix) -> Vector | None:
-        """None: the log holds what describes a text, not the text."""
-        del product, model, inputs
-        return None
-
-    def learned(
-        self, product: ModelProduct, learner: Learner[TextRows, Any], trial: Trial, tables: Tables
-    ) -> Learned | None:
-        """None: a fit may take an hour."""
-        del product, learner, trial, tables
-        return None
 
 
 def _predict(predictor: Any, texts: tuple[str, ...], names: tuple[str, ...]) -> Matrix:

@@ -15,7 +15,7 @@ from models.contracts.results import Candidate
 from models.core.checks import interactions as checks
 from models.core.ranking import blend, frames, questions, watch
 from models.core.ranking.recommender import CatalogueRecommender
-from models.kinds import Model, Tables, kind_of
+from models.kinds import Draft, Model, Tables, kind_of
 from models.recommendation.films.learner import FilmsLearner
 from models.recommendation.films.product import PRODUCT
 
@@ -203,12 +203,11 @@ def test_the_kind_makes_the_checks_it_names():
     from models.core.splits import split
 
     table, items = crowd()
-    found = KIND.check(PRODUCT.data, table, split(table, PRODUCT.data.split), None,
-                       more={ITEMS: items}, same_definition=True)  # fmt: skip
+    draft = Draft(table, split(table, PRODUCT.data.split), None, {ITEMS: items}, True)
+    found = KIND.check(PRODUCT.data, draft)
     assert [result.name for result in found] == list(KIND.checks)
     assert all(result.passed for result in found)
-    broken = KIND.check(PRODUCT.data, table, split(table, PRODUCT.data.split), None,
-                        more={ITEMS: items[1:]}, same_definition=True)  # fmt: skip
+    broken = KIND.check(PRODUCT.data, draft._replace(more={ITEMS: items[1:]}))
     assert {"catalogue", "judged_users"} <= {result.name for result in broken if not result.passed}
 
 

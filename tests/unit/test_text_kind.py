@@ -12,7 +12,7 @@ from models.core import splits
 from models.core.checks import texts as checks
 from models.core.text import validated
 from models.core.text.describe import COLUMNS, describe
-from models.kinds import Model, Tables
+from models.kinds import Draft, Model, Tables
 from models.kinds.text_labels import KIND
 from models.moderation.text_toxicity.product import PRODUCT
 
@@ -59,7 +59,7 @@ def sample(n=400, seed=0):
 
 def outcome(frame, previous=None):
     parts = splits.split(frame, SMALL.data.split)
-    found = KIND.check(SMALL.data, frame, parts, previous, more={}, same_definition=True)
+    found = KIND.check(SMALL.data, Draft(frame, parts, previous, {}, same_definition=True))
     assert tuple(result.name for result in found) == tuple(KIND.checks)
     return {result.name: result.message for result in found if not result.passed}
 
