@@ -191,7 +191,7 @@ def test_held_out_at_random_is_any_item_of_a_user() -> None:
 
 
 def test_validation_ndcg_by_hand() -> None:
-    """Ranks 0 (what outscores it was had), 1, and a tie that is no success."""
+    """Ranks 0 (what outscores it was had), 1, and 2: of equal scores it is the last."""
     held = Validation(
         np.arange(3), np.array([1, 2, 0]), (np.array([0]), np.array([0]), np.array([3]))
     )

@@ -184,7 +184,7 @@ class LightGcnTask:
         return bpr((users * had).sum(1), (users * drawn).sum(1)) + self.penalty / 2 * size
 
     def validate(self) -> float:
-        """Full-catalogue ndcg@10 of the held-out items."""
+        """Full-catalogue ndcg of the held-out items."""
         count = len(self.pairs.starts) - 1
         nodes = self.module.whole()
         return self.validation.ndcg(lambda some, _: nodes[:count][some] @ nodes[count:].T)

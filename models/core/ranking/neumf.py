@@ -175,7 +175,7 @@ class NeumfTask:
         return functional.binary_cross_entropy_with_logits(logits, labels)
 
     def validate(self) -> float:
-        """Full-catalogue ndcg@10 of the held-out items."""
+        """Full-catalogue ndcg of the held-out items."""
         device = self.module.bias.device
         return self.validation.ndcg(
             lambda users, _: self.module.catalogue(torch.from_numpy(users).to(device))

@@ -228,7 +228,7 @@ class SasrecTask:
         return gbce(positive, hidden, items, self.params.calibration)
 
     def validate(self) -> float:
-        """Full-catalogue ndcg@10 of the held-out items."""
+        """Full-catalogue ndcg of the held-out items."""
         return self.validation.ndcg(lambda _, histories: self.module.catalogue(histories))
 
 

@@ -248,7 +248,7 @@ def fit(trial: Trial, rows: Interactions, context: FitContext) -> Svdpp:
 
 
 def _had_or_not(rows: Interactions, seed: int) -> tuple[sp.csr_array, Judge]:
-    """Pairs to train on, and ndcg@10 of the newest item of some users."""
+    """Pairs to train on, and ndcg of the newest item of some users."""
     kept, _, validation = hold_out(rows, liked_only=False, users=_ASKED, seed=seed)
     return kept, lambda fitted: validation.ndcg(
         lambda users, histories: torch.from_numpy(fitted.score(users, histories))

@@ -26,9 +26,10 @@ MEMBERS = ("itemknn", "ials", "ease", "svdpp", "content", "sasrec")
 #: because the data are: 12,000 to 100,000 ratings.
 IALS = {"model": "ials", "factors": 32, "penalty": 0.01}
 SVDPP = {"model": "svdpp", "factors": 32, "negatives": 4, "max_epochs": 20}
-NEUMF = {"model": "neumf", "factors": 16, "max_epochs": 20, "learning_rate": 0.002}
+NEUMF = {"model": "neumf", "factors": 16, "max_epochs": 40, "learning_rate": 0.002,
+         "held": "random"}  # fmt: skip
 LIGHTGCN = {"model": "lightgcn", "factors": 32, "layers": 2, "max_epochs": 100,
-            "batch_size": 1024, "learning_rate": 0.01}  # fmt: skip
+            "batch_size": 1024, "learning_rate": 0.005}  # fmt: skip
 SASREC = {"model": "sasrec", "width": 32, "layers": 1, "longest": 32, "negatives": 128,
           "max_epochs": 30, "batch_size": 64, "learning_rate": 0.005}  # fmt: skip
 
