@@ -15,10 +15,11 @@ from models.core.text.describe import COLUMNS
 from models.core.text.taxonomy import LABELS
 
 #: Posts have 30 tokens on average: 64 cut few, and padding costs where they are shorter.
-LENGTH = {"max_length": 64}
+#: More than 20,000 texts are left to who has a GPU: these are half an hour of two cores.
+SIZE = {"max_length": 64, "max_rows": 20_000}
 #: Two passes, and a cosine that ends with them.
 TUNING = {
-    **LENGTH,
+    **SIZE,
     **{"max_epochs": 2, "patience": 2, "batch_size": 32, "learning_rate": 1e-4},
     **{"schedule": "cosine", "warmup": 0.1},
 }
@@ -48,7 +49,7 @@ PRODUCT = ModelProduct(
               after=("minilm",)),
         Trial(name="student_onnx", params=FP32, after=("student",), form=True),
         Trial(name="student_int8", params=INT8, after=("student",), form=True),
-        Trial(name="ensemble", params={"model": "ensemble", **LENGTH, "max_rows": 20_000},
+        Trial(name="ensemble", params={"model": "ensemble", **SIZE},
               after=("minilm", "student")),
         Trial(name="ensemble_onnx", params=FP32, after=("ensemble",), form=True),
         Trial(name="ensemble_int8", params=INT8, after=("ensemble",), form=True),
