@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 CATALOGUE = """The films that can be recommended: one row per film and version of its texts.
@@ -105,12 +104,7 @@ def ratings(path: Path) -> pa.Table:
         duckdb.Error: The file lacks a column or is no Parquet file.
         KeyError: The zip holds no ``u.data``.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
-        _given(path, _u_data, connection)
-        table: pa.Table = connection.sql(_RATINGS).to_arrow_table()
-    return table.cast(ratings_schema())
+    return _read(path, _u_data, _RATINGS).cast(ratings_schema())
 
 
 def items(path: Path) -> pa.Table:
@@ -120,22 +114,20 @@ def items(path: Path) -> pa.Table:
         duckdb.Error: The file lacks a column or is no Parquet file.
         KeyError: The zip holds no ``u.item``.
     """
+    return _read(path, _u_item, _ITEMS).cast(items_schema())
+
+
+def _read(path: Path, unzip: Callable[[Path], pa.Table], query: str) -> pa.Table:
+    """The query's rows of the table ``given``: the file, whichever of the two layouts it has."""
     import duckdb
 
     with duckdb.connect() as connection:
-        _given(path, _u_item, connection)
-        table: pa.Table = connection.sql(_ITEMS).to_arrow_table()
-    return table.cast(items_schema())
-
-
-def _given(
-    path: Path, unzip: Callable[[Path], pa.Table], connection: duckdb.DuckDBPyConnection
-) -> None:
-    """Make the file the table ``given``, whichever of the two layouts it has."""
-    if path.suffix == ".zip":
-        connection.register("given", unzip(path))
-    else:
-        connection.read_parquet(str(path)).create_view("given")
+        if path.suffix == ".zip":
+            connection.register("given", unzip(path))
+        else:
+            connection.read_parquet(str(path)).create_view("given")
+        table: pa.Table = connection.sql(query).to_arrow_table()
+    return table
 
 
 def _u_data(path: Path) -> pa.Table:

@@ -6,21 +6,17 @@ page needs no network and runs no script, so it is also the body and the attachm
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
-
 from models.contracts.incidents import KINDS, Affected, Incident, Observation
 from stores.files import write_atomic
 from stores.ledger import Entry
+from stores.reports.templates import render_page
 
 HTML_NAME, JSON_NAME = "incident.html", "incident.json"
-TEMPLATES = Path(__file__).parent
 _SAMPLE = 20
-_LONGEST = 2_000
 
 
 def write_incident(folder: Path, incident: Incident) -> None:
@@ -49,17 +45,19 @@ def read_incident(folder: Path, identity: str) -> Incident | None:
 
 def render(incident: Incident) -> str:
     """The page as HTML. Every value is escaped: messages and names come from data."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    headline = [
+        ("Severity", incident.severity),
+        ("Owner", incident.owner),
+        ("Opened (UTC)", f"{incident.opened_at:%Y-%m-%d %H:%M:%S}"),
+    ]
+    return render_page(
+        "incident.html",
+        it=incident,
+        kind=KINDS[incident.kind],
+        mood="promote" if incident.severity == "info" else "keep",
+        verdict=incident.message,
+        headline=headline,
     )
-    environment.filters["plain"] = _plain
-    return environment.get_template("incident.html").render(it=incident, kind=KINDS[incident.kind])
 
 
 def affected(predictions: Path, seen: Observation) -> Affected | None:
@@ -116,9 +114,3 @@ def _line(entry: Entry) -> str:
     else:
         said = ", ".join(f"{name} {value}" for name, value in body.items() if value is not None)
     return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC · {entry.kind} · {said}"
-
-
-def _plain(value: JsonValue) -> str:
-    """Evidence as text that a person reads; a long one is cut."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text):,} characters)"

@@ -21,9 +21,10 @@ from models.contracts.product import ModelProduct
 from models.contracts.results import Estimate
 from stores.files import write_atomic
 from stores.reports import monitoring_plots, words
-from stores.reports.page import PAGE_DPI, environment
+from stores.reports.page import PAGE_DPI
 from stores.reports.parts import Plot, Section, Table
 from stores.reports.tables import Row
+from stores.reports.templates import render_page
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,14 @@ def write_page(path: Path, data: PageData) -> None:
 def render(data: PageData, dpi: int = PAGE_DPI) -> str:
     """The page as HTML; every value is escaped."""
     mood, verdict = _verdict(data.result)
-    return (
-        environment()
-        .get_template("monitoring.html")
-        .render(
-            it=data,
-            mood=mood,
-            verdict=verdict,
-            headline=list(_headline(data)),
-            sections=_sections(data, dpi),
-            level=1 - 2 * data.product.gate.alpha,
-        )
+    return render_page(
+        "monitoring.html",
+        it=data,
+        mood=mood,
+        verdict=verdict,
+        headline=list(_headline(data)),
+        sections=_sections(data, dpi),
+        level=1 - 2 * data.product.gate.alpha,
     )
 
 

@@ -19,9 +19,10 @@ from models.contracts.results import Estimate, Release
 from stores.files import write_atomic
 from stores.reports import monitoring_plots, words
 from stores.reports.monitoring_page import verdict_word
-from stores.reports.page import PAGE_DPI, environment
+from stores.reports.page import PAGE_DPI
 from stores.reports.parts import Plot, Section, Table
 from stores.reports.tables import Row
+from stores.reports.templates import render_page
 
 #: Incidents shown; open ones come first.
 MAX_INCIDENTS = 25
@@ -75,17 +76,14 @@ def write_status(path: Path, data: StatusData) -> None:
 def render(data: StatusData, dpi: int = PAGE_DPI) -> str:
     """The page as HTML; every value is escaped."""
     troubles = list(_troubles(data))
-    return (
-        environment()
-        .get_template("status.html")
-        .render(
-            it=data,
-            mood="keep" if troubles else "promote",
-            verdict="; ".join(troubles) or "Nothing needs a person.",
-            headline=list(_headline(data)),
-            links=list(data.links.items()),
-            sections=list(_sections(data, dpi)),
-        )
+    return render_page(
+        "status.html",
+        it=data,
+        mood="keep" if troubles else "promote",
+        verdict="; ".join(troubles) or "Nothing needs a person.",
+        headline=list(_headline(data)),
+        links=list(data.links.items()),
+        sections=list(_sections(data, dpi)),
     )
 
 

@@ -14,7 +14,9 @@ OUTCOMES: dict[Outcome, str] = {
 }
 
 TESTS = {
+    "combined_f": "F, all ten differences (Alpaydin)",
     "delong": "DeLong",
+    "five_by_two_t": "t, the first difference (Dietterich)",
     "mcnemar_exact": "Exact McNemar",
     "non_inferiority": "Non-inferiority",
     "paired_bootstrap": "Paired bootstrap",
