@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from orchestration.cli_alerts import add_alert_commands
+from orchestration.cli_compare import compare
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -31,6 +32,7 @@ MaybeProduct = Annotated[str | None, typer.Argument(help="Key of a product; all 
 def plain_errors() -> Iterator[None]:
     """Errors that name their next step are printed as one sentence, not as a traceback."""
     from models.core.artifact import ArtifactError
+    from models.core.rivals import RivalsError
     from models.registry import ProductError
     from stores.bento_store import BentoError
     from stores.deployer import RolloutError
@@ -45,6 +47,7 @@ def plain_errors() -> Iterator[None]:
         MissingError,
         OriginError,
         ProductError,
+        RivalsError,
         RolloutError,
     )
     try:
@@ -252,6 +255,7 @@ def demo() -> None:
         raise typer.Exit(run_demo(_settings(), out))
 
 
+app.command()(compare)
 add_alert_commands(app)
 
 

@@ -34,6 +34,7 @@ from models.contracts.results import Candidate, CheckResult, Estimate, Measure, 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from models.core.rivals import Halves
     from models.core.slices import Units
     from models.core.splits import Split
 
@@ -239,6 +240,11 @@ class Kind(ABC):
     ) -> Learned | None:
         """The trial's learning curve; None where fitting it again takes too long."""
         del product, learner, trial, tables
+        return None
+
+    def halves(self, product: ModelProduct, tables: Tables) -> Halves | None:
+        """The training rows, to be halved at random; None where halves ask another question."""
+        del product, tables
         return None
 
 

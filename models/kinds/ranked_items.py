@@ -43,7 +43,8 @@ class RankedItems(Kind):
     """The kind of contract ``ranked_items``.
 
     Whether another list would have had a hit, the log cannot tell: no other release can score it
-    again. A learning curve would cost minutes a point.
+    again. A learning curve would cost minutes a point. Halves of users' histories are no two
+    samples of the same question.
     """
 
     checks = MappingProxyType(

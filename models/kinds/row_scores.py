@@ -14,6 +14,7 @@ from models.contracts.api import GoldenSet, to_rows
 from models.contracts.learner import FitContext, Learner, TrainingRows, Vector
 from models.contracts.product import (
     EVENT_TIME,
+    JUDGED,
     LABEL,
     TENANT,
     Data,
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.contracts.learner import Matrix
+    from models.core.rivals import Halves
     from models.core.slices import Units
+    from models.core.splits import Rows
 
 SCORE, OVERALL = "score", "overall"
 #: Metrics followed per fold.
@@ -205,6 +208,26 @@ class RowScores(Kind):
         rounded = tuple(round(n) for n in mean[0])
         return Learned(rounded, tuple(mean[1]), tuple(deviation[1]), tuple(mean[2]),
                        tuple(deviation[2]))  # fmt: skip
+
+    def halves(self, product: ModelProduct, tables: Tables) -> Halves:
+        """Every row by itself; a metric counts the judged ones, at their own best threshold."""
+        from models.core import metrics, training
+        from models.core.rivals import Halves
+
+        rows = frames.training_rows(tables.train, product.data.names)
+        judged = tables.train[JUDGED].to_numpy(bool)
+
+        def answers(model: Any, chosen: Rows) -> Matrix:
+            said: Matrix = model.predict(rows.inputs[chosen])[:, None]
+            return said
+
+        def value(metric: str, chosen: Rows, said: Matrix) -> float:
+            counted = judged[chosen]
+            labels, scores = rows.labels[chosen][counted], said[counted, 0]
+            threshold = training.best_f1_threshold(labels, scores)
+            return metrics.compute(metric, labels, scores, threshold)
+
+        return Halves(rows.labels, None, partial(training.take, rows), answers, value)
 
 
 KIND = RowScores()

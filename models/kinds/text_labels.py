@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.contracts.learner import Matrix
+    from models.core.rivals import Halves
     from models.core.slices import Units
+    from models.core.splits import Rows
 
 #: Metrics followed on the validating fold.
 CV_METRICS = ("roc_auc", "average_precision", "macro_f1", "f1", "brier", "log_loss")
@@ -212,6 +214,29 @@ class TextLabels(Kind):
         inputs = matrix(units, product.data.names)[known]
         times = units[EVENT_TIME].to_numpy("datetime64[us]")[known]
         return Watched(inputs, np.asarray(answers[first])[known], labels[known], times)
+
+    def halves(self, product: ModelProduct, tables: Tables) -> Halves:
+        """Copies of a text stay together; a metric is its mean over the labels, of judged texts."""
+        from models.core.rivals import Halves
+        from models.core.text import frames, rows, validated
+
+        names, train = product.data.labels, tables.train
+        texts, labels = frames.texts(train), frames.label_matrix(train, names)
+        judged = train[JUDGED].to_numpy(bool)
+
+        def some(chosen: Rows) -> TextRows:
+            return frames.text_rows(train.iloc[chosen], names, MIN_CLASS_ROWS)
+
+        def answers(model: Any, chosen: Rows) -> Matrix:
+            return _predict(model, tuple(texts[i] for i in chosen), names)
+
+        def value(metric: str, chosen: Rows, said: Matrix) -> float:
+            counted = judged[chosen]
+            truth, scores = labels[chosen][counted], said[counted]
+            at = validated.thresholds(truth, scores, names)
+            return validated.one_fold((metric,), truth, scores, at)[metric][0]
+
+        return Halves(train[LABEL].to_numpy(), rows.copies(texts), some, answers, value)
 
 
 def _predict(predictor: Any, texts: tuple[str, ...], names: tuple[str, ...]) -> Matrix:

@@ -11,6 +11,7 @@ import pytest
 
 from models.contracts.product import Gate, ModelProduct
 from models.contracts.results import GateDecision
+from orchestration.compare import kept, refit
 from orchestration.operations import approve
 from stores.ledger import LedgerError
 from stores.tracking import Tracking
@@ -175,3 +176,17 @@ def test_the_same_evaluation_is_decided_once_even_across_a_crash(
 
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt("somebody pulled the plug")
+
+
+def test_what_was_judged_is_compared_for_a_person_as_the_gate_compares_it(judged: Place) -> None:
+    found = kept(judged.product, judged.settings, ("trees",))
+    (pair,) = found.pairs
+    card = judged.evaluation().scorecards[judged.evaluation().champion or ""]
+    assert (pair.better, pair.other, found.ranks) == ("trees", card.trial, None)
+    assert pair.effect.low > 0
+    assert max(pair.p.values()) < judged.product.gate.alpha
+    both, lines = with_trials(TREES, NAMED_ONLY), list[str]()
+    again = refit(both, judged.settings, ("trees", "logistic_named"), lines.append)
+    assert sum(line.startswith("fit ") for line in lines) == 20
+    assert again.f.p_value < both.gate.alpha
+    assert again.verdict.startswith("trees learns better than logistic_named")

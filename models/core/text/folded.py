@@ -22,7 +22,7 @@ from models.core import metrics, tabular
 from models.core.text import predictor, saved
 from models.core.text.augment import any_label
 from models.core.text.encoding import Encoding
-from models.core.text.rows import take
+from models.core.text.rows import copies, take
 
 KIND = "folds"
 _MEMBERS = "members"
@@ -114,7 +114,7 @@ def fit(trial: Trial, rows: TextRows, context: FitContext, fit_one: Fit) -> Fold
         )
     strata = np.nan_to_num(any_label(rows.labels), nan=2.0)
     members, told = [], []
-    for number, fold in enumerate(divide(strata, params.k, trial.seed, _copies(rows.texts))):
+    for number, fold in enumerate(divide(strata, params.k, trial.seed, copies(rows.texts))):
         own = Trial(name=f"{trial.name}-{number}", params=params.of, seed=trial.seed + number)
         below = of_fold(context, number, params.k)
         if below.folder is not None:
@@ -125,13 +125,6 @@ def fit(trial: Trial, rows: TextRows, context: FitContext, fit_one: Fit) -> Fold
         told.append({"rows": len(fold.train), "roc_auc": None if np.isnan(area) else area})
     held = min(getattr(member, "held", 0.0) for member in members)
     return FoldsText(rows.names, tuple(members), held, {"folds": told, "of": params.of})
-
-
-def _copies(texts: Sequence[str]) -> np.ndarray[Any, Any] | None:
-    """A number per different text; None where all differ, which is divided much faster."""
-    normal = [" ".join(text.casefold().split()) for text in texts]
-    found, numbers = np.unique(normal, return_inverse=True)
-    return numbers if len(found) < len(texts) else None
 
 
 def _area(member: TextPredictor, rows: TextRows) -> float:

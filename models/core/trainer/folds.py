@@ -1,7 +1,7 @@
 """Balanced folds of rows, and what the fit of one fold is told.
 
 Belongs here: dividing rows by class and group. Does not belong here: one training (``loop``), what
-is fitted on a fold (``models.core.text.folded``, ``models.core.halvings``), folds in time order
+is fitted on a fold (``models.core.text.folded``, ``models.core.rivals``), folds in time order
 (``models.core.splits``).
 """
 
