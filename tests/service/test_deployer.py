@@ -279,30 +279,3 @@ def test_a_pointer_of_another_shape_is_an_error_not_a_service(deployer: Deployer
     (home / "services" / f"{FAST.slug}.json").write_text('{"url": 1}')
     with pytest.raises(ValueError, match="ServiceRecord"):
         deployer.current(FAST)
-
-
-@pytest.mark.parametrize("answer", [
-    {"predictions": []}, {"predictions": [{"probability": 0.5}]},
-])  # fmt: skip
-def test_replay_counts_the_answers(monkeypatch: pytest.MonkeyPatch, answer: object):
-    monkeypatch.setattr(httpx, "post", lambda *a, **k: httpx.Response(200, json=answer))
-    with pytest.raises(MismatchError, match="2 golden requests got"):
-        replay("http://service", GOLDEN)
-
-
-def test_replay_shows_a_refusal_and_a_dead_service(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(httpx, "post", lambda *a, **k: httpx.Response(400, text="why not"))
-    with pytest.raises(MismatchError, match="answered 400: why not"):
-        replay("http://service", GOLDEN)
-    monkeypatch.undo()
-    with open_port("127.0.0.1", 0) as closed:
-        port = closed.getsockname()[1]
-    with pytest.raises(MismatchError, match="ConnectError"):
-        replay(f"http://127.0.0.1:{port}", GOLDEN)
-
-
-def test_replay_refuses_nan(monkeypatch: pytest.MonkeyPatch):
-    text = '{"predictions": [{"probability": NaN}]}'
-    monkeypatch.setattr(httpx, "post", lambda *a, **k: httpx.Response(200, text=text))
-    with pytest.raises(MismatchError, match="nan"):
-        replay("http://service", GoldenSet(rows=({"value": 1},), expected=(0.5,)))

@@ -1,61 +1,14 @@
 """The promotion gate: every outcome, every refusal with its sentence, every bad input."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.special import expit
 
 from models.contracts.product import Gate, Guardrail
-from models.contracts.results import Estimate, GateDecision, Scorecard
+from models.contracts.results import Estimate, GateDecision
 from models.core import gates
-from models.core.slices import Scores
-
-WEAK, GOOD, BETTER = 1.5, 2.0, 2.4  # separation of the positives: AUC 0.856, 0.921, 0.955
-GATE = Gate(metric="roc_auc", floor=0.75)
-
-
-def paired(new, old, n=3000, seed=0, rho=0.95, rate=0.25):
-    """Rows scored by a challenger and a champion of known separation (None: no champion)."""
-    generator = np.random.default_rng(seed)
-    labels = (generator.random(n) < rate).astype(float)
-    shared, own = generator.standard_normal((2, n))
-    other = rho * shared + np.sqrt(1 - rho**2) * own
-    scores = Scores(
-        labels,
-        expit(new * (shared + new * labels) - new**2 / 2 - 1.1),
-        None if old is None else expit(old * (other + old * labels) - old**2 / 2 - 1.1),
-        (0.5, 0.5),
-    )
-    tenants = np.array(["acme", "globex", "initech"])[np.arange(n) % 3]
-    return gates.Paired(scores, tenants, {"slice_hard": np.arange(n) % 2 == 0})
-
-
-def answered(rows, **changes):
-    """The same rows with other labels or scores."""
-    return rows._replace(units=replace(rows.units, **changes))
-
-
-def card(name, rows, **changes):
-    budget = {"latency_p50_ms": 0.5, "latency_p95_ms": 1.0, "size_bytes": 10**6, **changes}
-    slope = Estimate(value=budget.pop("slope", 1.0), low=0.9, high=1.1)
-    return Scorecard(
-        candidate_id=name,
-        trial=name,
-        metrics={"overall": {"calibration_slope": slope}},
-        rows={"overall": rows},
-        positives={},
-        importance={},
-        **budget,
-    )
-
-
-def decide(rows, gate=GATE, approved=False, replicates=400, seed=0, **changes):
-    n = len(rows.units)
-    champion = card("old", n) if rows.units.paired else None
-    new, options = card("new", n, **changes), {"replicates": replicates, "seed": seed}
-    return gates.decide("risk/x", gate, rows, new, champion, approved=approved, **options)
+from tests.unit.gate_sample import BETTER, GATE, GOOD, WEAK, answered, card, decide, paired
 
 
 def test_a_better_challenger_is_promoted_with_every_number():
@@ -168,61 +121,6 @@ def test_budgets_hold_for_the_first_champion_too(old, changes, sentences):
     decision = decide(paired(BETTER, old), gate, **changes)
     assert decision.outcome == "keep"
     assert all(sentence in decision.reason for sentence in sentences)
-
-
-def spoilt(rows, mask):
-    """A better challenger that knows nothing under the mask."""
-    noise = np.random.default_rng(5).random(len(rows.units))
-    return answered(rows, challenger=np.where(mask, noise, rows.units.challenger))
-
-
-def test_a_better_challenger_that_breaks_a_slice_is_kept_out():
-    rows = paired(BETTER + 0.8, WEAK, n=6000)
-    few = np.arange(6000) % 8 == 0
-    rows = spoilt(rows, few)._replace(slices={"slice_hard": few})
-    assert decide(rows).outcome == "promote"
-    guard = (Guardrail(metric="roc_auc", slice="slice_hard", max_loss=0.05),)
-    decision = decide(rows, GATE.model_copy(update={"guardrails": guard}))
-    assert (decision.outcome, decision.tests[0].p_value < 0.05) == ("keep", True)
-    assert "ROC-AUC on slice_hard goes from 0.8" in decision.reason
-    assert decision.guardrails[0].status == "violated"
-    assert decision.guardrails[0].relative_loss > 0.5
-
-
-def test_one_harmed_tenant_is_named_and_small_tenants_are_reported():
-    rows = paired(BETTER + 0.8, WEAK, n=6000)
-    tenants = np.where(np.arange(6000) < 40, "tiny", rows.tenants)
-    rows = spoilt(rows._replace(tenants=tenants), tenants == "globex")
-    guard = (Guardrail(metric="roc_auc", slice="tenant", max_loss=0.25),)
-    decision = decide(rows, Gate(metric="roc_auc", floor=0.5, guardrails=guard))
-    found = {result.slice.removeprefix("tenant="): result for result in decision.guardrails}
-    statuses = [found[tenant].status for tenant in ("acme", "globex", "initech", "tiny")]
-    assert statuses == ["passed", "violated", "passed", "too_few_rows"]
-    assert found["tiny"].adjusted_p is None
-
-
-def test_a_guardrail_floor_binds_without_a_champion():
-    guard = (Guardrail(metric="average_precision", slice="slice_hard", floor=0.99),)
-    decision = decide(paired(GOOD, None), GATE.model_copy(update={"guardrails": guard}))
-    assert decision.outcome == "keep"
-    assert "average precision on slice_hard is" in decision.reason
-    assert "misses its floor 0.99" in decision.reason
-    ceiling = (Guardrail(metric="brier", floor=0.01),)
-    decision = decide(paired(GOOD, None), GATE.model_copy(update={"guardrails": ceiling}))
-    assert "Brier score on overall is" in decision.reason
-
-
-def test_a_loss_within_the_tolerance_is_no_harm():
-    rows = paired(BETTER, GOOD)
-    guards = tuple(
-        Guardrail(metric=name, slice=where, max_loss=0.05)
-        for name in ("roc_auc", "brier", "f1", "log_loss")
-        for where in ("overall", "slice_hard", "tenant")
-    )
-    decision = decide(rows, GATE.model_copy(update={"guardrails": guards}))
-    assert {result.status for result in decision.guardrails} == {"passed"}
-    assert len(decision.guardrails) == 4 * (1 + 1 + 3)
-    assert decision.outcome == "promote"
 
 
 def test_promotion_waits_for_a_person_where_the_policy_says_so():
