@@ -17,7 +17,9 @@ from models.contracts.product import ModelProduct
 from models.core import artifact
 from models.kinds import kind_of
 from stores.deployer import Deployer, ServiceRecord
+from stores.reports import evidently_drift
 from tests.flow.chain import CHEAP, TREES, Place, Ran, deployer_of, with_trials
+from tests.flow.traffic_files import WATCHED, Traffic
 
 
 class Clean(NamedTuple):
@@ -116,6 +118,26 @@ def recorded_fits(product: ModelProduct) -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "fit", recording)
         yield fitted
+
+
+@pytest.fixture
+def drift_pages(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Evidently takes ten seconds a page: recorded here, written in test_monitoring_page."""
+    made: list[Path] = []
+
+    def write_drift(path: Path, current, reference, effects, **policy) -> None:
+        columns = [effect.name for effect in effects]
+        assert list(current) == list(reference) == columns
+        path.write_text("<html>")
+        made.append(path)
+
+    monkeypatch.setattr(evidently_drift, "write_drift", write_drift)
+    return made
+
+
+@pytest.fixture
+def traffic(base: Place, tmp_path: Path, drift_pages: list[Path]) -> Traffic:
+    return Traffic(base.copy(tmp_path / "home", WATCHED))
 
 
 class Sql(NamedTuple):

@@ -22,12 +22,16 @@ def plain_pages() -> Iterator[None]:
     from stores import reports
     from stores.reports import evidently_drift, evidently_report
 
+    names = [found.name for found in pkgutil.iter_modules(reports.__path__, "stores.reports.")]
+    modules = [
+        import_module(name) for name in names
+    ]  # before: one imported while it lasts keeps it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidently_report, "write_evidently", _line)
         patch.setattr(evidently_drift, "write_drift", _line)
-        for module in pkgutil.iter_modules(reports.__path__, f"{reports.__name__}."):
-            if hasattr(found := import_module(module.name), "png"):
-                patch.setattr(found, "png", _empty)
+        for module in modules:
+            if hasattr(module, "png"):
+                patch.setattr(module, "png", _empty)
         yield
 
 

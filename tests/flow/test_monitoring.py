@@ -1,55 +1,34 @@
-"""Traffic judged by the monitoring stage: what is shown, what is asked for, and that it is once."""
+"""Traffic judged by the monitoring stage: what is shown of a window, and what is judged again."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from assets.stages import monitoring_decisions
 from assets.stages.kept import candidate_file
 from assets.stages.monitoring import LATEST, build, read_latest, read_reports
 from models.contracts.monitoring import OVERALL, ReferenceProfile, WindowReport
-from models.contracts.product import Monitoring
-from orchestration.operations import ledger_of
 from stores.home import MissingError
 from stores.reports import ReportError, evidently_drift
-from tests.flow.chain import CHEAP, Place
-from tests.flow.traffic_files import DAY, NOW, START, Traffic, look, newest
-
-POLICY = Monitoring(window_hours=24, min_rows=200, min_new_rows=300, cooldown_hours=0)
-WATCHED = CHEAP.model_copy(update={"monitoring": POLICY})
+from tests.flow.traffic_files import DAY, NOW, POLICY, START, Traffic, look, newest
 
 
-def asked(place: Place, kind: str) -> list[dict]:
-    return [e.body for e in ledger_of(place.product, place.settings).entries() if e.kind == kind]
+def refusals(traffic: Traffic) -> list[dict]:
+    """One of the first day's predictions failed; a bad row, and an outcome, are no such failure."""
+    refused = [("/predict", 503), ("/predict", 422), ("/outcome", 503)]
+    return [
+        {"request_id": f"x{i}", "product": traffic.place.product.key,
+         "model_version": traffic.version, "answered_at": START + timedelta(hours=i),
+         "path": path, "status": status, "latency_ms": 1.0}
+        for i, (path, status) in enumerate(refused)
+    ]  # fmt: skip
 
 
-@pytest.fixture
-def drift_pages(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Evidently takes ten seconds a page: recorded here, written in test_monitoring_page."""
-    made: list[Path] = []
-
-    def write_drift(path: Path, current, reference, effects, **policy) -> None:
-        columns = [effect.name for effect in effects]
-        assert list(current) == list(reference) == columns
-        path.write_text("<html>")
-        made.append(path)
-
-    monkeypatch.setattr(evidently_drift, "write_drift", write_drift)
-    return made
-
-
-@pytest.fixture
-def traffic(base: Place, tmp_path: Path, drift_pages: list[Path]) -> Traffic:
-    return Traffic(base.copy(tmp_path / "home", WATCHED))
-
-
-def test_from_a_normal_day_to_one_request_to_retrain(traffic: Traffic) -> None:
+def test_a_day_like_the_holdout_keeps_the_promise(traffic: Traffic) -> None:
     place, metric = traffic.place, "roc_auc"
     with pytest.raises(MissingError, match="materialise traffic/predictions first"):
         look(place)
@@ -57,13 +36,7 @@ def test_from_a_normal_day_to_one_request_to_retrain(traffic: Traffic) -> None:
     assert look(place).windows == (), "nobody asked yet"
 
     traffic.day(0)
-    traffic.refused = [
-        {"request_id": f"x{i}", "product": place.product.key, "model_version": traffic.version,
-         "answered_at": START + timedelta(hours=i), "path": path, "status": status,
-         "latency_ms": 1.0}
-        for i, (path, status) in enumerate([("/predict", 503), ("/predict", 422),
-                                            ("/outcome", 503)])
-    ]  # fmt: skip
+    traffic.refused = refusals(traffic)
     traffic.orphans = [
         {"outcome_id": "o", "product": place.product.key, "received_at": START + DAY / 2}
     ]
@@ -96,58 +69,6 @@ def test_from_a_normal_day_to_one_request_to_retrain(traffic: Traffic) -> None:
     assert not result.retrain.retrain
     assert result.rollback is not None
     assert result.rollback.reason == "there is no release before the champion"
-
-    for number in (1, 2):  # drift that does not hurt
-        traffic.day(number, inputs=traffic.drifted())
-    traffic.new_rows()
-    traffic.write()
-    result = look(place)
-    verdict = newest(place).versions[0].verdict
-    assert verdict.drifted
-    assert not verdict.hurt
-    assert not result.retrain.retrain
-    assert "drift that hurts nothing is shown, not acted on" in result.retrain.reason
-    assert asked(place, "retrain") == []
-
-    traffic.day(3, labels=traffic.harmed())
-    traffic.write()
-    result = look(place)
-    assert newest(place).versions[0].verdict.hurt
-    (request,) = asked(place, "retrain")
-    assert result.retrain.retrain, "with the drift before it, the second violation of the last five"
-    assert request["window"] == (START + 3 * DAY).isoformat()
-    assert request["champion"] == traffic.version
-    assert (request["violations"], request["windows"]) == (3, 4)
-    assert request["new_rows"] >= POLICY.min_new_rows
-    (regression,) = asked(place, "regression")
-    assert regression["version"] == traffic.version
-    assert regression["reason"] == result.regression
-    assert "promised ROC-AUC" in str(result.regression)
-
-    entries = place.ledger.entries()
-    again = look(place)
-    assert place.ledger.entries() == entries, "asked once"
-    assert "was asked for at" in again.retrain.reason
-    assert again.windows == tuple(START + n * DAY for n in range(4))
-
-
-def test_a_window_is_asked_for_once_whoever_is_champion(traffic: Traffic) -> None:
-    place = traffic.place
-    for number in (0, 1):
-        traffic.day(number, labels=traffic.harmed())
-    traffic.new_rows()
-    traffic.write()
-    assert look(place).retrain.retrain
-    release, version = place.ledger.current(), place.ledger.new_version()
-    assert release is not None
-    place.ledger.append("release", release.model_copy(update={"version": version}))
-    for row in traffic.days[0] + traffic.days[1]:
-        row["model_version"] = version
-    traffic.write()
-    again = look(place)
-    assert again.champion == version
-    assert "was asked for at" in again.retrain.reason, "its run key names product and window"
-    assert len(asked(place, "retrain")) == 1
 
 
 def test_only_what_changed_is_judged_again(traffic: Traffic, drift_pages: list[Path]) -> None:
@@ -227,70 +148,6 @@ def test_a_lost_profile_is_made_again_from_what_the_evaluation_kept(traffic: Tra
     assert ReferenceProfile.model_validate_json(path.read_text()) == (
         ReferenceProfile.model_validate_json(kept)
     )
-
-
-def test_a_worse_new_champion_is_told_to_go_back(
-    traffic: Traffic, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place, ledger = traffic.place, traffic.place.ledger
-    before = ledger.current()
-    assert before is not None
-    worse = next(c for c in place.candidates().candidates if c != before.candidate_id)
-    folder = place.home.evaluation(place.product, before.evaluation_id)
-    shutil.copytree(folder, folder.with_name("other"), ignore=shutil.ignore_patterns("profile-*"))
-    version = ledger.new_version()
-    change = {"version": version, "candidate_id": worse, "evaluation_id": "other"}
-    ledger.append("release", before.model_copy(update=change))
-    champion = Traffic(place)
-    champion.day(0)
-    champion.write()
-    decision = look(place).rollback
-    assert decision is not None
-    assert decision.roll_back
-    assert (decision.champion, decision.previous) == (version, before.version)
-    assert decision.basis == "realised"
-    values = decision.champion_value, decision.previous_value
-    cards = place.evaluation().scorecards
-    for value, candidate in zip(values, (worse, before.candidate_id), strict=True):
-        assert value is not None
-        held = cards[candidate].metrics[OVERALL]["roc_auc"].value
-        assert value.value == pytest.approx(held), "scored again as on the holdout"
-    assert asked(place, "rollback") == [], "monitoring asks, others act"
-
-    with monkeypatch.context() as patch:
-        patch.setattr(monitoring_decisions, "MAX_COMPARED", 300)
-        fewer = look(place).rollback
-        assert fewer is not None
-        assert "on 300 rows with outcomes" in fewer.reason, "the newest"
-        champion.day(1, hidden=True)
-        champion.write()
-        late = look(place).rollback
-        assert late is not None
-        assert late.reason == fewer.reason, "newer rows whose outcomes are not in hide none"
-
-    hashed = place.product.model_copy(
-        update={"serving": place.product.serving.model_copy(update={"log_inputs": "hash"})}
-    )
-    silent = look(replace(place, product=hashed)).rollback
-    assert silent is not None
-    assert not silent.roll_back
-    assert "serving.log_inputs" in silent.reason
-
-    data = place.product.data
-    narrow = place.product.model_copy(
-        update={"data": data.model_copy(update={"columns": data.columns[1:]})}
-    )
-    other = look(replace(place, product=narrow)).rollback
-    assert other is not None
-    assert not other.roll_back
-    assert "have other inputs" in other.reason
-
-    model = place.home.candidate(place.product, before.candidate_id) / "manifest.json"
-    model.write_text(model.read_text() + " ")
-    refused = look(place).rollback
-    assert refused is not None
-    assert not refused.roll_back
-    assert "the release before cannot be loaded" in refused.reason
 
 
 def test_a_page_that_cannot_be_drawn_keeps_no_decision_back(

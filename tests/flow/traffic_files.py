@@ -14,12 +14,15 @@ import pyarrow.parquet as pq
 from assets.stages.kept import read_watched
 from assets.stages.monitoring import monitor, read_reports
 from models.contracts.monitoring import MonitoringResult, WindowReport
-from models.contracts.product import KNOWN_TIME, TENANT
-from tests.flow.chain import Place
+from models.contracts.product import KNOWN_TIME, TENANT, Monitoring
+from tests.flow.chain import CHEAP, Place
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 NOW = START + 20 * DAY
+
+POLICY = Monitoring(window_hours=24, min_rows=200, min_new_rows=300, cooldown_hours=0)
+WATCHED = CHEAP.model_copy(update={"monitoring": POLICY})
 
 TIME = pa.timestamp("us")  # UTC, as DuckDB holds it
 PREDICTIONS = pa.schema({
