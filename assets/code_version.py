@@ -18,7 +18,7 @@ IMPORT = re.compile(
     r"|import (?P<plain>[\w., ]+))",
     re.MULTILINE,
 )
-PACKAGES = ("models", "assets", "stores", "bentos")
+PACKAGES = ("models", "assets", "stores", "gateway", "bentos")
 
 
 @cache

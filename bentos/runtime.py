@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gateway.errors import StartError
 from models import registry
 from models.contracts.api import RiskLevel
 from models.contracts.product import ModelProduct
@@ -24,10 +25,6 @@ THREADS = "ASSAY_THREADS"
 
 #: Subfolder of a stored model that holds the sealed artifact, apart from BentoML's own files.
 ARTIFACT = "artifact"
-
-
-class StartError(Exception):
-    """The service must not start; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from bentos import drain, logs, quiet, runtime, traffic_log
-from bentos.guard import ASKED, Guard
-from bentos.records import Asked
-from bentos.spool import SpoolError
+from bentos import quiet, runtime
+from gateway import drain, logs, traffic_log
+from gateway.asked import ASKED, Asked
+from gateway.errors import StartError
+from gateway.guard import Guard
+from gateway.spool import SpoolError
 from models import registry
 from models.contracts.api import OutcomeReport, OutcomeRequest, OutcomeResponse
 from models.contracts.learner import Matrix
@@ -96,7 +98,7 @@ class Serving:
         try:
             runtime.verify(PRODUCT, artifact_folder())
             traffic_log.verify()
-        except runtime.StartError as error:
+        except StartError as error:
             raise SystemExit(f"cannot serve {MODEL.tag}: {error}") from None
 
     def __init__(self) -> None:

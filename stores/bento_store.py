@@ -39,7 +39,7 @@ REQUIREMENTS: Mapping[Contract, tuple[str, ...]] = MappingProxyType(
     }
 )  # fmt: skip
 
-_PACKAGES = ("models", "bentos")
+_PACKAGES = ("models", "gateway", "bentos")
 _BUILD_SECONDS = 300
 
 
@@ -140,7 +140,7 @@ def _run_build(product: ModelProduct, artifact: Path, version: str, scratch: Pat
 
 
 def _source(scratch: Path) -> Path:
-    """The two packages of a service, apart from everything else that lies in a checkout."""
+    """The packages of a service, apart from everything else that lies in a checkout."""
     source = scratch / "source"
     for package in _PACKAGES:
         root = Path(__file__).parents[1] / package

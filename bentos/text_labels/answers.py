@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bentos.records import digest
-from bentos.runtime import Runtime, StartError, risk_level
+from bentos.runtime import Runtime, risk_level
+from gateway.errors import StartError
+from gateway.records import digest
 from models.contracts.api.texts import Confidence, Explanation, TextPrediction, join_context
 from models.contracts.learner import Matrix, Vector
 from models.core.text.describe import describe

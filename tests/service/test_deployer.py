@@ -13,7 +13,7 @@ import psutil
 import pytest
 from _bentoml_impl.worker.service import main as worker_main
 
-from bentos import drain
+from gateway import drain
 from models.contracts.api import GoldenSet
 from models.risk.sync_conflict.product import PRODUCT
 from stores import deployer as deployer_module

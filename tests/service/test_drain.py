@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 import uvicorn
 
-from bentos import drain
+from gateway import drain
 from stores.listener import open_port
 
 KEEP_ALIVE = 1

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bentos.guard import ASKED, MAX_REFUSAL_BYTES, Guard
-from bentos.logs import JsonLines
-from bentos.records import Asked
+from gateway.asked import ASKED, Asked
+from gateway.guard import MAX_REFUSAL_BYTES, Guard
+from gateway.logs import JsonLines
 
 JSON = [(b"content-type", b"application/json")]
 

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from bentos.guard import MAX_BODY_BYTES
+from gateway.guard import MAX_BODY_BYTES
 from models.risk.sync_conflict.product import PRODUCT
 from tests.service.asking import JSON, Row, send
 

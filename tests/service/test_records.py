@@ -13,12 +13,13 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from bentos import records
-from bentos.metrics import Metrics
-from bentos.records import Asked, Moment
-from bentos.runtime import StartError
-from bentos.spool import Spool, SpoolError
-from bentos.traffic_log import TrafficLog, from_environment, verify
+from gateway import records
+from gateway.asked import Asked
+from gateway.errors import StartError
+from gateway.metrics import Metrics
+from gateway.records import Moment
+from gateway.spool import Spool, SpoolError
+from gateway.traffic_log import TrafficLog, from_environment, verify
 from models.contracts.api import OutcomeRequest, Prediction, request_model, to_matrix
 from models.contracts.product import Column, ModelProduct
 from models.contracts.traffic import OutcomeRecord, PredictionRecord, RefusalRecord

@@ -15,6 +15,7 @@ import pytest
 
 from bentos import runtime
 from bentos.row_scores import answers
+from gateway.errors import StartError
 from models.contracts.api import request_model, to_matrix
 from models.risk.sync_conflict.product import PRODUCT
 from stores import bento_store
@@ -64,7 +65,7 @@ def test_unknown_tenants_are_named_by_position(first: Built, key: Path):
 def test_no_key_no_service(first: Built, monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv(runtime.PUBLIC_KEY, value)
     for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1", answers.warm_up)):
-        with pytest.raises(runtime.StartError, match=r"ASSAY_PUBLIC_KEY is .* set it to"):
+        with pytest.raises(StartError, match=r"ASSAY_PUBLIC_KEY is .* set it to"):
             attempt(PRODUCT, first.folder)
 
 
@@ -73,16 +74,16 @@ def test_a_changed_byte_is_refused(first: Built, key: Path, tmp_path: Path):
     tampered = copied / "model.json"
     tampered.write_bytes(tampered.read_bytes().replace(b"0", b"1", 1))
     for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1", answers.warm_up)):
-        with pytest.raises(runtime.StartError, match="signature refused"):
+        with pytest.raises(StartError, match="signature refused"):
             attempt(PRODUCT, copied)
 
 
 def test_a_model_of_another_product_or_of_other_columns_is_refused(first: Built, key: Path):
     other = PRODUCT.model_copy(update={"key": "risk/other"})
-    with pytest.raises(runtime.StartError, match="model of risk/sync_conflict, not of risk/other"):
+    with pytest.raises(StartError, match="model of risk/sync_conflict, not of risk/other"):
         runtime.verify(other, first.folder)
     data = PRODUCT.data.model_copy(update={"columns": tuple(reversed(PRODUCT.data.columns))})
-    with pytest.raises(runtime.StartError, match="other columns"):
+    with pytest.raises(StartError, match="other columns"):
         runtime.verify(PRODUCT.model_copy(update={"data": data}), first.folder)
 
 
@@ -135,7 +136,7 @@ def test_a_model_computes_on_as_many_threads_as_it_may(
 @pytest.mark.parametrize("told", ["0", "many", "-1", "1.5"])
 def test_threads_that_are_no_number_are_named(monkeypatch: pytest.MonkeyPatch, told: str):
     monkeypatch.setenv(runtime.THREADS, told)
-    with pytest.raises(runtime.StartError, match=f"ASSAY_THREADS is '{told}'; give"):
+    with pytest.raises(StartError, match=f"ASSAY_THREADS is '{told}'; give"):
         runtime.bound_threads(4)
 
 

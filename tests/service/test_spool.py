@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bentos.spool import Spool, SpoolError, prove, used_bytes
+from gateway.spool import Spool, SpoolError, prove, used_bytes
 from tests.service.spooled import bodies, held, lines, segments, until, writer
 
 Made = Any
@@ -113,7 +113,7 @@ def test_some_entries_may_fill_less_and_some_more_than_the_rest(make: Made):
 def test_after_as_many_segments_as_names_allow_it_is_a_new_writer(
     make: Made, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bentos.spool.WRITER_SEGMENTS", 2)
+    monkeypatch.setattr("gateway.spool.WRITER_SEGMENTS", 2)
     spool = make(rotate_bytes=1, sync_seconds=60.0)
     for count in (1, 2, 3):
         spool.append([entry(count)])

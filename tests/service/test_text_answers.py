@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from bentos.runtime import Runtime, StartError
+from bentos.runtime import Runtime
 from bentos.text_labels import answers
 from bentos.text_labels.answers import Said
 from bentos.text_labels.explaining import Explainer
+from gateway.errors import StartError
 from models.contracts.learner import Matrix
 from models.risk.sync_conflict.product import PRODUCT
 

@@ -15,11 +15,10 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from bentos.records import Asked
+from gateway.asked import ASKED, Asked
 from models.contracts.traffic import PURPOSE_HEADER, Purpose
 
 Message = MutableMapping[str, Any]
@@ -27,9 +26,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Refusal = Callable[[Asked, str, int], None]
-
-#: The request that is being answered; set for everything the application does for it.
-ASKED: ContextVar[Asked] = ContextVar("asked")
 
 #: Refusals of these are logged; other paths are probes and typing errors.
 LOGGED_PATHS = frozenset({"/predict", "/outcome"})

@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from bentos.guard import ASKED
+from gateway.asked import ASKED
 
 #: Root of the loggers that are ours; BentoML's keep their own form.
 NAME = "assay"

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from bentos import records
-from bentos.metrics import Metrics
-from bentos.records import Asked, Body, Moment
-from bentos.runtime import StartError
-from bentos.spool import Entry, Spool, SpoolError, prove
+from gateway import records
+from gateway.asked import Asked
+from gateway.errors import StartError
+from gateway.metrics import Metrics
+from gateway.records import Body, Moment
+from gateway.spool import Entry, Spool, SpoolError, prove
 from models.contracts.api import Answer, OutcomeReport
 from models.contracts.learner import Matrix
 from models.contracts.product import ModelProduct

@@ -14,24 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gateway.asked import Asked
 from models.contracts.api import Answer, OutcomeReport
 from models.contracts.learner import Matrix
 from models.contracts.product import ModelProduct
-from models.contracts.traffic import Purpose
 
 Body = dict[str, Any]
-
-
-class Asked(NamedTuple):
-    """One HTTP request, as far as the log wants to know it.
-
-    Attributes:
-        started_ns: Monotonic clock at its first byte.
-    """
-
-    request_id: str
-    started_ns: int
-    purpose: Purpose
 
 
 class Moment(NamedTuple):

@@ -1,0 +1,1 @@
+"""What is done to a request whatever the model: guard, log, draining. Knows ``models`` only."""
