@@ -39,8 +39,9 @@ def replay(url: str, golden: GoldenSet) -> float:
         golden: Rows with the offline answers.
 
     Returns:
-        The largest difference, at most ``TOLERANCE`` (probabilities of rows) or
-        ``TOLERANCE_FLOAT32`` (of texts, and scores that decide a ranking).
+        The largest difference, at most ``golden.tolerance``, or where it sets none ``TOLERANCE``
+        (probabilities of rows) or ``TOLERANCE_FLOAT32`` (of texts, and scores that decide a
+        ranking).
 
     Raises:
         MismatchError: An answer is missing, refused or differs.
@@ -50,7 +51,8 @@ def replay(url: str, golden: GoldenSet) -> float:
         got = _ask(url, golden, start)
         expected = golden.expected[start : start + _BATCH]
         for row, (served, offline) in enumerate(zip(got, expected, strict=True), start):
-            told, difference, tolerance = compare(served, offline)
+            told, difference, usual = compare(served, offline)
+            tolerance = golden.tolerance or usual
             if not difference <= tolerance:
                 raise MismatchError(
                     f"golden request {row} of {len(golden.rows)}: the service answered {told!r}, "

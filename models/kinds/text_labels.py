@@ -184,7 +184,7 @@ class TextLabels(Kind):
     ) -> GoldenSet:
         """Texts of tenants the model knows, spread over the holdout."""
         from models.contracts.api.texts import MAX_TEXT
-        from models.core.text import frames
+        from models.core.text import frames, saved
 
         length = units[TEXT].str.len()
         short = units[(length > 0) & (length <= MAX_TEXT)].reset_index(drop=True)
@@ -193,7 +193,9 @@ class TextLabels(Kind):
         names = product.data.labels
         scores = _predict(model.predictor, frames.texts(chosen), names)
         return GoldenSet(
-            rows=tuple(asked), expected=tuple(_expected(line, names) for line in scores)
+            rows=tuple(asked),
+            expected=tuple(_expected(line, names) for line in scores),
+            tolerance=saved.tolerance(model.predictor),
         )
 
     def watched(

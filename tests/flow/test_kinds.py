@@ -46,7 +46,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chained]:
     trials = (
         Trial(name="tfidf_linear", params={"model": "tfidf_linear", "max_rows": 60}),
         Trial(name="tiny", params=tuned),
-        Trial(name="tiny_int8", params={"model": "onnx", "precision": "int8", "threads": 1},
+        Trial(name="tiny_int8", params={"model": "onnx", "precision": "int8_fixed", "threads": 1},
               after=("tiny",), form=True),
     )  # fmt: skip
     gate = Gate(metric="roc_auc", floor=0.55, max_latency_ms=200, form_margin=0.2, guardrails=(

@@ -1,6 +1,6 @@
 """Freezes one small artifact per kind of model of products whose rows are not rows of numbers.
 
-    python -m tests.golden.freeze_kinds NAME
+    python -m tests.golden.freeze_kinds NAME [--new]
 
 makes ``tests/golden/NAME/<product>-<trial>/``: as ``freeze`` does, with golden requests instead of
 a matrix. The networks are of random weights and a few kilobytes. When and when not: see ``freeze``.
@@ -9,6 +9,7 @@ a matrix. The networks are of random weights and a few kilobytes. When and when 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import numpy as np
 from models.contracts.api import GoldenSet, rankings
 from models.contracts.product import TEXT, ModelProduct, Trial
 from models.core import signing
+from models.core.artifact import MANIFEST
 from models.kinds import kind_of
 from models.registry import products
 from tests.contract import conftest
@@ -41,13 +43,17 @@ def frozen_products() -> list[ModelProduct]:
     return [product for product in products() if product.contract in ROWS]
 
 
-def freeze(name: str) -> Path:
-    """Fit, seal and record every trial of every such product.
+def freeze(name: str, *, new: bool = False) -> Path:
+    """Fit, seal and record one trial per kind of every such product.
+
+    Args:
+        name: Of the folder.
+        new: Leave out what a folder holds already.
 
     Raises:
         FileExistsError: A frozen folder is never overwritten; choose another name.
     """
-    target = FOLDER / name
+    target, held = FOLDER / name, kept() if new else frozenset()
     if target.exists():
         raise FileExistsError(f"{target} is frozen; choose another name, and keep it")
     conftest.ROWS.update(ROWS)
@@ -60,10 +66,18 @@ def freeze(name: str) -> Path:
         made, pair = Path(aside) / "made", signing.ensure_keypair(Path(keys))
         for product in frozen_products():
             one = cheaper(product)
-            _freeze_all(Bench(one, Path(bench) / one.slug, pair, Path(bench) / "net"), made)
+            _freeze_all(Bench(one, Path(bench) / one.slug, pair, Path(bench) / "net"), made, held)
         shutil.copyfile(pair[1], made / PUBLIC_KEY)
         made.rename(target)
     return target
+
+
+def kept() -> frozenset[tuple[str, Kind]]:
+    """Products with the kinds of theirs that are frozen."""
+    found = (json.loads(path.read_text()) for path in FOLDER.glob(f"*/*/{MODEL}/{MANIFEST}"))
+    return frozenset(
+        (one["product"], kind(Trial(name=one["trial"], params=one["params"]))) for one in found
+    )
 
 
 def kind(trial: Trial) -> Kind:
@@ -85,9 +99,11 @@ def answers(product: ModelProduct, predictor: Any, golden: GoldenSet) -> list[di
     ]
 
 
-def _freeze_all(bench: Bench, made: Path) -> None:
+def _freeze_all(bench: Bench, made: Path, held: frozenset[tuple[str, Kind]]) -> None:
     first = {kind(trial): trial for trial in reversed(bench.product.trials)}
-    for trial in first.values():
+    for one, trial in first.items():
+        if (bench.product.key, one) in held:
+            continue
         sealed = bench.sealed(trial.name)
         folder = made / f"{bench.product.slug}-{trial.name}"
         shutil.copytree(sealed.folder, folder / MODEL)
@@ -99,4 +115,6 @@ def _freeze_all(bench: Bench, made: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.golden.freeze_kinds")
     parser.add_argument("name", help="name of the new folder, e.g. the version it is made with")
-    sys.stdout.write(f"{freeze(parser.parse_args().name)}\n")
+    parser.add_argument("--new", action="store_true", help="only kinds that are not frozen yet")
+    options = parser.parse_args()
+    sys.stdout.write(f"{freeze(options.name, new=options.new)}\n")

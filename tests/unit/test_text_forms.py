@@ -5,15 +5,16 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from models.contracts.learner import FitContext
 from models.contracts.product import Trial
 from models.core.contents import refusal
-from models.core.text import backbone, dispatch, linear
+from models.core.text import backbone, dispatch, linear, onnx_export, onnx_fixed, saved
 from models.core.text.network import Classifier, TorchNetwork
-from models.core.text.onnx_form import FormError
+from models.core.text.onnx_form import BATCH, FormError
 from models.core.text.predictor import NetworkText
 from tests.unit import tiny_checkpoint
 from tests.unit.sample_texts import LABELS, rows, texts
@@ -69,7 +70,7 @@ def test_an_export_that_answers_otherwise_is_refused(model):
         form(model, tolerance=0.0)
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8_static"])
+@pytest.mark.parametrize("precision", ["int8", "int8_fixed", "int8_static"])
 def test_int8_is_near_and_no_answer_depends_on_its_neighbours(model, precision):
     exported = form(model, precision=precision)
     together = exported.predict(ASKED)
@@ -88,16 +89,54 @@ def test_dynamic_int8_must_be_asked_one_by_one(model):
     assert off > 1e-5
 
 
-def test_a_form_is_kept_whole_and_served_without_torch(model, tmp_path):
+def test_constant_scales_let_texts_be_asked_together_in_any_company(model):
+    exported = form(model, precision="int8_fixed")
+    assert exported.network.batch == BATCH
+    alone = np.vstack([exported.predict([text]) for text in ASKED])
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(len(ASKED))
+        together = exported.predict([ASKED[i] for i in order])
+        np.testing.assert_allclose(together, alone[order], atol=saved.ROUNDING)
+    graph = onnx.load_from_string(exported.network.graph).graph
+    kinds = {node.op_type for node in graph.node}
+    assert "MatMulIntegerToFloat" in kinds
+    assert not kinds & {"DynamicQuantizeLinear", "MatMulInteger", "ReduceMin", "ReduceMax"}
+    assert {out.name for out in graph.output} == {"outputs"}
+
+
+def test_a_constant_scale_leaves_out_the_most_extreme_texts_and_holds_zero():
+    """100 texts reach 1, one reaches 101: the 0.99 quantile of 101 texts is the 100th, 1."""
+    low, high = np.zeros(101), np.r_[np.ones(100), 101.0]
+    assert onnx_fixed.Range.of(low, high) == (0.0, 1.0)
+    assert onnx_fixed.Range.of(-high, -low) == (-1.0, 0.0)
+    assert onnx_fixed.Range.of(low + 0.5, high + 0.5) == (0.0, 1.5)
+    step, zero = onnx_fixed.Range(-1.0, 4.1).scale_and_zero()  # 255 steps of 0.02, 50 below 0
+    assert (step, zero) == (np.float32(0.02), 50)
+    assert onnx_fixed.Range(0.0, 0.0).scale_and_zero() == (1.0, 0)
+
+
+def test_a_graph_that_the_quantiser_wrote_otherwise_is_refused(model):
+    graph = onnx.load_from_string(
+        onnx_export.dynamic_int8(onnx_export.graph_of(model.network.module))
+    )
+    products = {node.output[0] for node in graph.graph.node if node.op_type == "MatMulInteger"}
+    after = next(node for node in graph.graph.node if products & {*node.input})
+    after.op_type = "Identity"
+    with pytest.raises(onnx_fixed.PatternError, match="not one Cast"):
+        onnx_fixed._fuse(graph.graph)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8_fixed"])
+def test_a_form_is_kept_whole_and_served_without_torch(model, tmp_path, precision):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        form(model, precision="int8").save(tmp_path / name)
+        form(model, precision=precision).save(tmp_path / name)
     for path in (tmp_path / "a").iterdir():
         assert refusal(path.name, path.read_bytes()) is None
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     loaded = dispatch.load(tmp_path / "a")
     np.testing.assert_array_equal(
-        loaded.predict(ASKED), form(model, precision="int8").predict(ASKED)
+        loaded.predict(ASKED), form(model, precision=precision).predict(ASKED)
     )
     command = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, str(tmp_path / "a")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

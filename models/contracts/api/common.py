@@ -118,10 +118,12 @@ class GoldenSet(Frozen):
         expected: Per row what the predictor says without any service: a probability
             (``row_scores``), ``{label: probability or null}`` (``text_labels``) or the items in
             their order (``ranked_items``).
+        tolerance: How far a number may be off; None: what its kind of answer allows.
     """
 
     rows: tuple[dict[str, JsonValue], ...] = Field(min_length=1)
     expected: tuple[JsonValue, ...]
+    tolerance: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _one_answer_per_row(self) -> GoldenSet:

@@ -22,7 +22,7 @@ from models.core.text import saved
 from models.core.text.encoding import Encoding, Floats, Tokens
 from models.core.text.predictor import ONNX, NetworkText
 
-Precision = Literal["fp32", "int8", "int8_static"]
+Precision = Literal["fp32", "int8", "int8_fixed", "int8_static"]
 
 _GRAPH_FILE, _RUN_FILE = "network.onnx", "run.json"
 INPUTS, OUTPUT = ("ids", "mask"), "outputs"
@@ -41,17 +41,18 @@ class OnnxParams(Frozen):
 
     Attributes:
         precision: ``fp32``; ``int8``: weights per channel, activations scaled text by text;
-            ``int8_static``: activations scaled as on ``calibration_rows`` training texts.
+            ``int8_fixed``: activations in constant scales, so that texts may be asked together;
+            ``int8_static``: the same by the quantiser's own calibration and operators.
         threads: Of one answer; 0 takes ``OMP_NUM_THREADS``, else every core.
         tolerance: Largest difference of a probability at which an fp32 form is still the same.
-        calibration_rows: Texts that fix the scales of ``int8_static``.
+        calibration_rows: Training texts that fix constant scales.
     """
 
     model: str = ONNX
     precision: Precision = "fp32"
     threads: int = 0
     tolerance: float = 1e-4
-    calibration_rows: int = 128
+    calibration_rows: int = 256
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ def fit(trial: Trial, rows: TextRows, context: FitContext) -> TextPredictor:
         )
     context.say(f"{trial.name}: at most {found:.2g} off {trial.after[0]}")
     made = {"of": trial.after[0], "precision": params.precision, "parity": found}
+    if params.precision == "int8_fixed":
+        made["tolerance"] = saved.ROUNDING
     named: TextPredictor = replace(form, notes={**form.notes, "form": made})
     return named
 
@@ -167,16 +170,19 @@ def exported(network: Any, encoding: Encoding, params: OnnxParams, texts: Sequen
     Raises:
         ValueError: It is none of torch's.
     """
-    from models.core.text import onnx_export
+    from models.core.text import onnx_export, onnx_fixed
 
     module = getattr(network, "module", None)
     if module is None:
         raise ValueError("the original is itself exported: name the fitted trial in after")
     graph = onnx_export.graph_of(module)
-    if params.precision == "int8":
-        graph = onnx_export.dynamic_int8(graph)
-    elif params.precision == "int8_static":
-        graph = onnx_export.static_int8(graph, encoding, texts)
+    match params.precision:
+        case "int8":
+            graph = onnx_export.dynamic_int8(graph)
+        case "int8_fixed":
+            graph = onnx_fixed.fixed_int8(onnx_export.dynamic_int8(graph), encoding, texts)
+        case "int8_static":
+            graph = onnx_export.static_int8(graph, encoding, texts)
     batch = 1 if params.precision == "int8" else BATCH
     return OnnxNetwork(graph, network.width, batch, params.threads)
 

@@ -32,7 +32,7 @@ class Network(Protocol):
 
     @property
     def batch(self) -> int:
-        """Texts it may be asked at once, so that no answer depends on another text."""
+        """Most texts it may be asked at once; 1 where an answer depends on the whole batch."""
         ...
 
     def run(self, ids: Tokens, mask: Tokens) -> Floats:
