@@ -12,10 +12,11 @@ from typing import Literal
 from models.contracts.base import Frozen
 
 #: Request header that says what a request is for; absent means traffic. Roll-outs replay golden
-#: requests on the public address: they are logged like every other and told apart by this.
+#: requests on the public address: they are logged like every other and told apart by this. A
+#: ``shadow`` request is a gateway's copy of one that another release answers.
 PURPOSE_HEADER = "x-assay-purpose"
-Purpose = Literal["traffic", "golden"]
-RecordKind = Literal["prediction", "outcome", "refusal"]
+Purpose = Literal["traffic", "golden", "shadow"]
+RecordKind = Literal["prediction", "outcome", "refusal", "exposure"]
 
 
 class PredictionRecord(Frozen):
