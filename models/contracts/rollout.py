@@ -45,11 +45,10 @@ DEFAULT_LIMITS = (
     Limit(rule="realised", tolerance=0.0, margin=0.01),
 )
 
-#: What a kind means where the plan does not say.
+#: What a kind means where the plan does not say; a canary is what the fields' defaults say.
 _BY_KIND: dict[str, dict[str, Any]] = {
     "shadow": {"weights": (0.0,), "mirror": 1.0, "on_end": "report"},
-    "canary": {"weights": (0.05, 0.25, 0.5), "mirror": 1.0, "on_end": "promote"},
-    "ab": {"weights": (0.5,), "mirror": 0.0, "on_end": "promote"},
+    "ab": {"weights": (0.5,), "mirror": 0.0},
 }
 
 
@@ -58,7 +57,8 @@ class RolloutPlan(Frozen):
 
     Attributes:
         kind: ``shadow`` answers nobody, ``canary`` a growing share, ``ab`` a fixed one.
-        weights: Share of the challenger, stage by stage; the default is the kind's.
+        weights: Share of the challenger, stage by stage; the defaults of this, of
+            ``mirror`` and of ``on_end`` are the kind's.
         mirror: Share of the requests the other release answers too, so that both can be compared.
         sticky: What stays with one release: the unit's key, the tenant, or the caller's key.
         require: Rules that must be proven for a promotion; () is the default of ``core.rollouts``.
@@ -73,8 +73,8 @@ class RolloutPlan(Frozen):
     """
 
     kind: RolloutKind = "canary"
-    weights: tuple[float, ...] = Field(min_length=1)
-    mirror: float = Field(ge=0, le=1)
+    weights: tuple[float, ...] = Field(default=(0.05, 0.25, 0.5), min_length=1)
+    mirror: float = Field(default=1.0, ge=0, le=1)
     sticky: Sticky = "unit"
     limits: tuple[Limit, ...] = Field(default=DEFAULT_LIMITS, min_length=1)
     require: tuple[RuleName, ...] = ()
@@ -85,7 +85,7 @@ class RolloutPlan(Frozen):
     min_seconds: float = Field(default=30.0, ge=0)
     max_units: int = Field(default=200_000, ge=1)
     max_hours: float = Field(default=72.0, gt=0)
-    on_end: Literal["promote", "report"]
+    on_end: Literal["promote", "report"] = "promote"
 
     @model_validator(mode="before")
     @classmethod
