@@ -1,4 +1,4 @@
-"""The service's own figures in ``/metrics``, beside the request counts that BentoML keeps.
+"""What a service counts of one release: rows, scores, outcomes, and how full its log is.
 
 Counters only; what is judged is computed from the prediction log.
 """
@@ -8,47 +8,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from gateway.meters import METERS, Meters
 from models.contracts.api import Answer, RiskLevel
 from models.contracts.product import ModelProduct
 
 LEVELS: tuple[RiskLevel, ...] = ("low", "medium", "high")
 #: Level of an answer that decides nothing, a ranking.
 NO_LEVEL = "none"
-_SCORES = tuple(step / 20 for step in range(1, 21))
 
 
 class Metrics:
-    """Figures of one worker; made in the worker.
+    """Figures of one release; made in the worker.
 
-    ``prometheus_client`` decides at its import whether values are shared between processes, by a
-    variable that BentoML sets for its workers: hence the import in here.
+    Args:
+        product: What is served.
+        version: Release that answers.
+        meters: Where they are kept.
     """
 
-    def __init__(self, product: ModelProduct, version: str) -> None:
-        import prometheus_client as prometheus
-
-        own = prometheus.CollectorRegistry()  # BentoML collects from the shared files, not from it
+    def __init__(self, product: ModelProduct, version: str, meters: Meters = METERS) -> None:
         release = {"product": product.key, "version": version}
-        predictions = prometheus.Counter(
-            "assay_predictions_total", "Rows of traffic answered and logged",
-            (*release, "risk_level"), registry=own,
-        )  # fmt: skip
         levels = (NO_LEVEL,) if product.contract == "ranked_items" else LEVELS
-        self._levels = {level: predictions.labels(**release, risk_level=level) for level in levels}
-        self._score = prometheus.Histogram(
-            "assay_score", "Scores of traffic", tuple(release), buckets=_SCORES, registry=own
-        ).labels(**release)
-        self._outcomes = prometheus.Counter(
-            "assay_outcomes_total", "Outcome reports logged", tuple(release), registry=own
-        ).labels(**release)
-        self._refused = prometheus.Counter(
-            "assay_spool_refused_total", "Requests answered 503 because the log took no more",
-            tuple(release), registry=own,
-        ).labels(**release)  # fmt: skip
-        self._bytes = prometheus.Gauge(
-            "assay_spool_bytes", "Bytes that wait for the ingestion", ("product",), registry=own,
-            multiprocess_mode="mostrecent",
-        ).labels(product.key)  # fmt: skip
+        self._levels = {
+            level: meters.bound("assay_predictions_total", **release, risk_level=level)
+            for level in levels
+        }
+        self._score = meters.bound("assay_score", **release)
+        self._outcomes = meters.bound("assay_outcomes_total", **release)
+        self._refused = meters.bound("assay_spool_refused_total", **release)
+        self._bytes = meters.bound("assay_spool_bytes", product=product.key)
 
     def answered(self, predictions: Sequence[Answer]) -> None:
         """Rows that went out."""

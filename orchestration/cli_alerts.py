@@ -75,17 +75,23 @@ def alerts_test() -> None:
 
 def dashboards(
     folder: Annotated[Path, typer.Argument(help="Made when missing", file_okay=False)],
+    webhook: Annotated[
+        str | None, typer.Option("--webhook", help="URL that Alertmanager tells; nobody if unset")
+    ] = None,
 ) -> None:
-    """Write a Grafana dashboard and Prometheus alert rules over what assay exports."""
-    from stores.dashboards import write_dashboards
-    from stores.home import ADMIN_PORT
+    """Write the files of Grafana, Prometheus and Alertmanager over what assay exports here."""
+    from stores.dashboards import LOCAL, TARGETS_PATH, write_dashboards
 
-    dashboard, rules = write_dashboards(folder)
-    out.print(f"{dashboard}: import it in Grafana and choose the Prometheus data source")
-    out.print(f"{rules}: name it below rule_files in prometheus.yml")
+    for path in write_dashboards(folder, LOCAL._replace(webhook=webhook)):
+        out.print(path, soft_wrap=True)
     out.print(
-        f"Prometheus reads 127.0.0.1:{ADMIN_PORT}/metrics (while `assay up` runs) and /metrics of "
-        "every service; `assay status` lists their addresses."
+        "prometheus --config.file prometheus.yml; alertmanager --config.file alertmanager.yml"
+    )
+    out.print("Import grafana-assay.json in Grafana, or use the two provisioning files")
+    out.print(
+        f"Prometheus reads /metrics of the admin service {LOCAL.platform}, of the gateway "
+        f"{LOCAL.routers[0]} and of every service that {LOCAL.platform}{TARGETS_PATH} lists, while "
+        "`assay up` runs."
     )
 
 

@@ -1,18 +1,19 @@
 """What the admin service shows without a token: status, monitoring, evaluations, gauges.
 
 They are what links in the Dagster UI point to (a browser opens no local file from a web page), and
-what Prometheus reads. Loopback only, like the rest of the admin service.
+what Prometheus reads: gauges, and where the services are. Loopback only, like the rest of the admin
+service.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -45,7 +46,8 @@ class _Folder(StaticFiles):
 
 
 def page_routes(settings: Settings) -> list[BaseRoute]:
-    """``/`` (the status page as of now), one folder of the home per page, and ``/metrics``."""
+    """``/`` (the status page as of now), a folder of the home per page, and Prometheus's two."""
+    from stores.dashboards import TARGETS_PATH
 
     async def first(_: Request) -> Response:
         return HTMLResponse(await run_in_threadpool(status_page, settings))
@@ -54,9 +56,13 @@ def page_routes(settings: Settings) -> list[BaseRoute]:
         text = await run_in_threadpool(platform_metrics, settings)
         return Response(text, media_type="text/plain; version=0.0.4")
 
+    async def targets(_: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(services, settings))
+
     root = settings.home_paths().root
     mounts = [Mount(f"/{name}", _Folder(root / name, maker)) for name, maker in SHOWN.items()]
-    return [Route("/", first), Route("/metrics", metrics), *mounts]
+    own = [Route("/", first), Route("/metrics", metrics), Route(TARGETS_PATH, targets)]
+    return [*own, *mounts]
 
 
 def status_page(settings: Settings) -> str:
@@ -73,6 +79,20 @@ def platform_metrics(settings: Settings) -> bytes:
     data = _gathered(settings)
     still = [one for one in data.incidents if one.closed_at is None]
     return exposition(data.products, still, data.runs)
+
+
+def services(settings: Settings) -> list[dict[str, Any]]:
+    """Where the services of this machine are, as ``http_sd_configs`` of Prometheus reads it."""
+    from models.registry import products
+    from orchestration.resources import build_deployer
+
+    deployer = build_deployer(settings)
+    found = {product.key: deployer.current(product) for product in products()}
+    return [
+        {"targets": [one.url.partition("://")[2]], "labels": {"service": key}}
+        for key, one in found.items()
+        if one
+    ]
 
 
 def _gathered(settings: Settings) -> StatusData:

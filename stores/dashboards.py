@@ -1,190 +1,222 @@
-"""Grafana dashboard and Prometheus alert rules, generated from one catalogue of metrics.
+"""The files of Grafana, Prometheus and Alertmanager, made from the catalogue of metrics.
 
-The catalogue says what the services and the admin service export, how a panel shows it and when it
-should wake somebody. Files only: nothing here is needed for assay to run or to send its own alerts.
+What is exported, shown and told is said in ``models.contracts.metrics`` and ``.watched``. Files
+only: nothing here is needed for assay to run or to send its own alerts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from models.contracts.watched import (
+    PANELS,
+    PLATFORM,
+    ROUTERS,
+    ROUTES,
+    RULES,
+    SERVICES,
+    Panel,
+    Route,
+    Rule,
+)
 from stores.files import write_atomic
+from stores.home import ADMIN_PORT
 
-DASHBOARD, RULES = "grafana-assay.json", "prometheus-rules.yml"
+GRAFANA_DASHBOARD, PROMETHEUS_RULES = "grafana-assay.json", "prometheus-rules.yml"
+PROMETHEUS, ALERTMANAGER = "prometheus.yml", "alertmanager.yml"
+GRAFANA_SOURCE, GRAFANA_PROVIDER = "grafana-datasource.yml", "grafana-provider.yml"
+#: Where the admin service lists the addresses of the services as of now.
+TARGETS_PATH = "/targets"
+#: Port of the gateway, ``ASSAY_PORT``.
+GATEWAY_PORT = 3100
 #: Grafana's dashboard schema the file is written for (Grafana 10 and later read it).
 _SCHEMA_VERSION = 39
-_WIDTH, _HEIGHT = 12, 8
+_WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
+_SOURCE_UID = "assay-prometheus"
 
 
-class Metric(NamedTuple):
-    """One exported metric.
+class Site(NamedTuple):
+    """Where the processes are that these files speak of.
 
     Attributes:
-        source: ``service`` exports it at its ``/metrics`` (BentoML's own ones begin with
-            ``bentoml_``), ``platform`` the admin service.
+        routers: ``host:port`` of every gateway.
+        platform: ``host:port`` of the admin service.
+        services: Slug to ``host:port``; None asks the admin service, for ports may change.
+        alertmanager: Its ``host:port``.
+        prometheus: Its URL, as Grafana reaches it.
+        dashboards: Folder in which Grafana finds the dashboard.
+        webhook: Takes what Alertmanager tells; None: alerts are seen in its pages only.
     """
 
-    name: str
-    source: Literal["service", "platform"]
-    help: str
+    routers: tuple[str, ...] = (f"127.0.0.1:{GATEWAY_PORT}",)
+    platform: str = f"127.0.0.1:{ADMIN_PORT}"
+    services: Mapping[str, str] | None = None
+    alertmanager: str = "127.0.0.1:9093"
+    prometheus: str = "http://127.0.0.1:9090"
+    dashboards: str = "/var/lib/grafana/dashboards"
+    webhook: str | None = None
 
 
-class Panel(NamedTuple):
-    """One graph: a title, a PromQL expression per line, a Grafana unit."""
-
-    title: str
-    expressions: dict[str, str]
-    unit: str
+#: Everything on this machine, as `assay up` starts it.
+LOCAL = Site()
 
 
-class Rule(NamedTuple):
-    """One alert rule of Prometheus; ``wait`` is its ``for``."""
+def write_dashboards(folder: Path, site: Site = LOCAL) -> tuple[Path, ...]:
+    """Write every file, each in one step.
 
-    alert: str
-    expression: str
-    wait: str
-    severity: Literal["warning", "critical"]
-    summary: str
-    next_step: str
-
-
-METRICS = (
-    Metric("bentoml_service_request_total", "service", "Requests by endpoint and status"),
-    Metric("bentoml_service_request_duration_seconds", "service", "Time per request, histogram"),
-    Metric("assay_predictions_total", "service", "Answered rows by product, version, risk level"),
-    Metric("assay_score", "service", "Scores, histogram"),
-    Metric("assay_outcomes_total", "service", "Outcome reports taken"),
-    Metric("assay_spool_bytes", "service", "Size of the log that waits for the ingestion"),
-    Metric("assay_spool_refused_total", "service", "Requests answered 503: log not writable"),
-    Metric("assay_runs", "platform", "Runs of the last seven days by job and status"),
-    Metric("assay_incidents_open", "platform", "Open incidents by kind"),
-    Metric("assay_service_up", "platform", "1 when the product's service answers"),
-    Metric("assay_quality", "platform", "Champion by the gate metric, per basis"),
-    Metric("assay_inputs_drifted", "platform", "Share of inputs that moved in the newest window"),
-    Metric("assay_latency_ms", "platform", "Latency quantiles of the newest window"),
-    Metric("assay_cost_per_1000", "platform", "Cost of 1,000 predictions in the newest window"),
-)  # fmt: skip
-
-_DURATION = "bentoml_service_request_duration_seconds_bucket"
-_REQUESTS = "bentoml_service_request_total"
-_FAILED = f'{_REQUESTS}{{http_response_code=~"5.."}}'
+    Returns:
+        Their paths.
+    """
+    for name, text in dashboard_files(site).items():
+        write_atomic(folder / name, text)
+    return tuple(folder / name for name in dashboard_files(site))
 
 
-def _quantile(q: float) -> str:
-    by = "sum by (le, service_name)"
-    return f"histogram_quantile({q}, {by} (rate({_DURATION}[5m])))"
+def dashboard_files(site: Site) -> dict[str, str]:
+    """Name to content."""
+    return {
+        GRAFANA_DASHBOARD: json.dumps(grafana(), indent=1) + "\n",
+        GRAFANA_SOURCE: as_yaml(grafana_source(site)),
+        GRAFANA_PROVIDER: as_yaml(grafana_provider(site)),
+        PROMETHEUS: as_yaml(prometheus(site)),
+        PROMETHEUS_RULES: as_yaml(alert_rules()),
+        ALERTMANAGER: as_yaml(alertmanager(site)),
+    }
 
 
-PANELS = (
-    Panel("Requests per second", {"{{service_name}} {{endpoint}}":
-          f"sum by (service_name, endpoint) (rate({_REQUESTS}[5m]))"}, "reqps"),
-    Panel("Latency", {"p50": _quantile(0.5), "p95": _quantile(0.95), "p99": _quantile(0.99)}, "s"),
-    Panel("Share of requests that failed (5xx)", {"{{service_name}}":
-          f"sum by (service_name) (rate({_FAILED}[5m])) / "
-          f"sum by (service_name) (rate({_REQUESTS}[5m]))"}, "percentunit"),
-    Panel("Predictions per second by version", {"{{product}} {{version}}":
-          "sum by (product, version) (rate(assay_predictions_total[5m]))"}, "ops"),
-    Panel("Median score", {"{{product}}":
-          "histogram_quantile(0.5, sum by (le, product) (rate(assay_score_bucket[1h])))"}, "short"),
-    Panel("Quality of champions", {"{{product}} {{basis}}": "assay_quality"}, "short"),
-    Panel("Share of inputs that drifted", {"{{product}}": "assay_inputs_drifted"}, "percentunit"),
-    Panel("Latency by the prediction log", {"{{product}} {{quantile}}": "assay_latency_ms"}, "ms"),
-    Panel("Log waiting for the ingestion", {"{{product}}": "assay_spool_bytes"}, "bytes"),
-    Panel("Outcomes per second", {"{{product}}":
-          "sum by (product) (rate(assay_outcomes_total[5m]))"}, "ops"),
-    Panel("Runs of seven days", {"{{job}} {{status}}": "assay_runs"}, "short"),
-    Panel("Open incidents", {"{{kind}}": "assay_incidents_open"}, "short"),
-    Panel("Cost of 1,000 predictions", {"{{product}}": "assay_cost_per_1000"}, "short"),
-)  # fmt: skip
-
-RULES_OF = (
-    Rule("AssayServiceDown", "assay_service_up == 0", "5m", "critical",
-         "{{ $labels.product }} was released and does not answer",
-         "assay serve {{ $labels.product }}"),
-    Rule("AssayErrors", f"sum by (service_name) (rate({_FAILED}[5m]))"
-         f" / sum by (service_name) (rate({_REQUESTS}[5m])) > 0.01", "10m", "critical",
-         "{{ $labels.service_name }} fails more than 1 % of its requests",
-         "read the service's log below <home>/services"),
-    Rule("AssaySlow", f"{_quantile(0.95)} > 0.05", "10m", "warning",
-         "{{ $labels.service_name }} answers slower than 50 ms at p95",
-         "look at the load and at assay_latency_ms"),
-    Rule("AssayLogRefused", "increase(assay_spool_refused_total[10m]) > 0", "0m", "critical",
-         "{{ $labels.product }} answered 503: its prediction log was not writable",
-         "let the ingestion run (assay monitor), free disk space"),
-    Rule("AssayQualityFell", 'assay_quality{basis="realised"} < on (product) '
-         '0.9 * assay_quality{basis="promised"}', "1h", "warning",
-         "{{ $labels.product }} is 10 % below what its release promised",
-         "assay status {{ $labels.product }}; assay rollback {{ $labels.product }}"),
-    Rule("AssayRunsFail", 'sum(assay_runs{status="failed"}) > sum(assay_runs{status="successful"})',
-         "1h", "warning", "more runs failed than succeeded in seven days",
-         "open the failed runs in the Dagster UI"),
-    Rule("AssayIncidents", 'assay_incidents_open{severity="error"} > 0', "15m", "warning",
-         "{{ $labels.kind }} is open", "assay alerts --open"),
-    Rule("AssayGone", "absent(assay_service_up)", "10m", "critical",
-         "the admin service exports nothing", "start `assay up`"),
-)  # fmt: skip
-
-
-def write_dashboards(folder: Path) -> tuple[Path, Path]:
-    """Write both: Grafana imports the first, ``rule_files`` of Prometheus names the second."""
+def as_yaml(content: Any) -> str:
+    """YAML in the order given, without wrapped lines."""
     import yaml
 
-    dashboard, rules = folder / DASHBOARD, folder / RULES
-    write_atomic(dashboard, json.dumps(grafana(), indent=1) + "\n")
-    write_atomic(rules, yaml.safe_dump(alert_rules(), sort_keys=False, width=1000))
-    return dashboard, rules
+    text: str = yaml.safe_dump(content, sort_keys=False, width=1000)
+    return text
 
 
 def grafana() -> dict[str, Any]:
     """The dashboard as Grafana's JSON; the data source is chosen when it is imported."""
     source = {"type": "prometheus", "uid": "${datasource}"}
+    chosen = {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Source"}
     return {
         "title": "assay",
         "uid": "assay",
         "schemaVersion": _SCHEMA_VERSION,
         "refresh": "1m",
         "time": {"from": "now-24h", "to": "now"},
-        "templating": {
-            "list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}]
-        },
-        "panels": [_panel(number, panel, source) for number, panel in enumerate(PANELS)],
+        "templating": {"list": [chosen]},
+        "panels": _panels(source),
     }
+
+
+def grafana_source(site: Site) -> dict[str, Any]:
+    """The data source, for Grafana's folder ``provisioning/datasources``."""
+    source = {"name": "assay", "uid": _SOURCE_UID, "type": "prometheus", "access": "proxy",
+              "url": site.prometheus, "isDefault": True}  # fmt: skip
+    return {"apiVersion": 1, "datasources": [source]}
+
+
+def grafana_provider(site: Site) -> dict[str, Any]:
+    """Where the dashboard lies, for Grafana's folder ``provisioning/dashboards``."""
+    provider = {"name": "assay", "type": "file", "allowUiUpdates": False,
+                "options": {"path": site.dashboards}}  # fmt: skip
+    return {"apiVersion": 1, "providers": [provider]}
 
 
 def alert_rules() -> dict[str, Any]:
     """The rules as Prometheus reads them; Alertmanager routes by ``severity``."""
-    rules = [
-        {
-            "alert": rule.alert,
-            "expr": rule.expression,
-            "for": rule.wait,
-            "labels": {"severity": rule.severity},
-            "annotations": {"summary": rule.summary, "next_step": rule.next_step},
-        }
-        for rule in RULES_OF
-    ]
-    return {"groups": [{"name": "assay", "rules": rules}]}
+    return {"groups": [{"name": "assay", "rules": [_rule(one) for one in RULES]}]}
 
 
-def expressions() -> Iterator[str]:
-    """Every PromQL expression of both files."""
-    for panel in PANELS:
-        yield from panel.expressions.values()
-    for rule in RULES_OF:
-        yield rule.expression
-
-
-def _panel(number: int, panel: Panel, source: dict[str, str]) -> dict[str, Any]:
-    row, column = divmod(number, 24 // _WIDTH)
+def prometheus(site: Site) -> dict[str, Any]:
+    """Whom Prometheus asks, how often, and which rules it judges by."""
+    if site.services is None:
+        where: Any = {"http_sd_configs": [{"url": f"http://{site.platform}{TARGETS_PATH}"}]}
+    else:
+        where = {"static_configs": [{"targets": list(site.services.values())}]}
     return {
-        "id": number + 1,
+        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
+        "rule_files": [PROMETHEUS_RULES],
+        "alerting": {
+            "alertmanagers": [{"static_configs": [{"targets": [site.alertmanager]}]}],
+        },
+        "scrape_configs": [
+            {"job_name": ROUTERS, "static_configs": [{"targets": list(site.routers)}]},
+            {"job_name": SERVICES, **where},
+            # drawn anew for every scrape from event log, alert table and window reports
+            {"job_name": PLATFORM, "scrape_interval": "1m", "scrape_timeout": "30s",
+             "static_configs": [{"targets": [site.platform]}]},
+        ],
+    }  # fmt: skip
+
+
+def alertmanager(site: Site) -> dict[str, Any]:
+    """Who is told of what: one receiver per severity; a critical alert hides its warnings."""
+    return {
+        "route": {
+            "receiver": ROUTES[-1].receiver,
+            "group_by": ["alertname", "product"],
+            "routes": [_route(one) for one in ROUTES],
+        },
+        "inhibit_rules": [
+            {
+                "source_matchers": ['severity="critical"'],
+                # without a product all would be equal, and one page would hide every warning
+                "target_matchers": ['severity="warning"', 'product!=""'],
+                "equal": ["product"],
+            }
+        ],
+        "receivers": [_receiver(one, site) for one in ROUTES],
+    }
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "alert": rule.alert,
+        "expr": rule.expression,
+        "for": rule.wait,
+        "labels": {"severity": rule.severity},
+        "annotations": {"summary": rule.summary, "next_step": rule.next_step},
+    }
+
+
+def _route(route: Route) -> dict[str, Any]:
+    return {
+        "matchers": [f'severity="{route.severity}"'],
+        "receiver": route.receiver,
+        "group_wait": route.gather,
+        "repeat_interval": route.repeat,
+    }
+
+
+def _receiver(route: Route, site: Site) -> dict[str, Any]:
+    told = {"webhook_configs": [{"url": site.webhook}]} if site.webhook else {}
+    return {"name": route.receiver, **told}
+
+
+def _panels(source: dict[str, str]) -> list[dict[str, Any]]:
+    """Three graphs a line below a heading per section."""
+    made: list[dict[str, Any]] = []
+    top = 0
+    for section in dict.fromkeys(panel.section for panel in PANELS):
+        place = {"h": 1, "w": 24, "x": 0, "y": top}
+        made.append({"id": len(made) + 1, "type": "row", "title": section, "gridPos": place,
+                     "collapsed": False, "panels": []})  # fmt: skip
+        inside = [panel for panel in PANELS if panel.section == section]
+        for number, panel in enumerate(inside):
+            row, column = divmod(number, _COLUMNS)
+            place = {"h": _HEIGHT, "w": _WIDTH, "x": column * _WIDTH, "y": top + 1 + row * _HEIGHT}
+            made.append({"id": len(made) + 1, "gridPos": place, **_panel(panel, source)})
+        top += 1 + -(-len(inside) // _COLUMNS) * _HEIGHT
+    return made
+
+
+def _panel(panel: Panel, source: dict[str, str]) -> dict[str, Any]:
+    return {
         "type": "timeseries",
         "title": panel.title,
         "datasource": source,
-        "gridPos": {"h": _HEIGHT, "w": _WIDTH, "x": column * _WIDTH, "y": row * _HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},
         "targets": [
             {"refId": chr(65 + index), "expr": expression, "legendFormat": name}

@@ -151,5 +151,6 @@ def test_the_first_page_and_the_gauges_are_as_of_now(client, settings):
     page = client.get("/").text
     assert "1 open incident: spool filling" in page
     assert "/incident.html" in page
+    assert client.get("/targets").json() == [], "nothing serves in this home"
     gauges = client.get("/metrics").text
     assert 'assay_incidents_open{kind="spool_filling",severity="warning"} 1.0' in gauges

@@ -96,11 +96,15 @@ def test_the_plan_names_every_asset_and_runs_nothing(assay, tmp_path):
 
 def test_dashboards_are_written_and_say_who_reads_them(assay, tmp_path):
     folder = tmp_path / "new" / "dashboards"
-    said = assay("dashboards", str(folder))
+    said = assay("dashboards", str(folder), "--webhook", "http://hook.example/x")
     assert said.exit_code == 0, said.output
     written = sorted(path.name for path in folder.iterdir())
-    assert written == ["grafana-assay.json", "prometheus-rules.yml"]
+    assert written == [
+        "alertmanager.yml", "grafana-assay.json", "grafana-datasource.yml", "grafana-provider.yml",
+        "prometheus-rules.yml", "prometheus.yml",
+    ]  # fmt: skip
+    assert "url: http://hook.example/x" in (folder / "alertmanager.yml").read_text()
     text = "".join(said.output.split())
     for name in written:
         assert str(folder / name) in text
-    assert "127.0.0.1:3900/metrics" in text
+    assert "127.0.0.1:3900/targets" in text

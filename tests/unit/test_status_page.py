@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from types import SimpleNamespace
 
 import pytest
 
 from models.contracts.incidents import Incident
+from models.contracts.metrics import exported_by
+from models.contracts.monitoring import DriftEffect
 from models.contracts.results import Release
 from models.risk.sync_conflict.product import PRODUCT
-from orchestration.gauges import exposition
-from stores.dashboards import METRICS
+from orchestration.gauges import MOST_MOVED, RolloutGauge, exposition
 from stores.reports.status_page import ProductStatus, StatusData, render
 from tests.unit.test_monitoring_page import REPORTS, data, estimate
 
@@ -109,7 +111,7 @@ def test_before_the_first_release_nothing_is_claimed():
 def test_the_gauges_are_those_of_the_catalogue_with_the_values_of_the_page():
     text = exposition([product()], [incident("new", closed=False)], {"refresh": (3, 1)}).decode()
     exported = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
-    assert exported == {metric.name for metric in METRICS if metric.source == "platform"}
+    assert exported == {metric.name for metric in exported_by("platform")}
     for line in (
         'assay_runs{job="refresh",status="failed"} 1.0',
         'assay_incidents_open{kind="check_failed",severity="error"} 1.0',
@@ -124,3 +126,39 @@ def test_the_gauges_are_those_of_the_catalogue_with_the_values_of_the_page():
 def test_a_product_that_does_not_answer_is_down():
     text = exposition([product(url=None)], [], {}).decode()
     assert f'assay_service_up{{product="{PRODUCT.key}"}} 0.0' in text.splitlines()
+
+
+def test_of_many_inputs_those_that_moved_most_are_exported():
+    effects = [DriftEffect(name=f"x{n}", effect=n / 100, drifted=False) for n in range(15)]
+    window = REPORTS[-1].versions[0].model_copy(update={"drift": tuple(effects)})
+    moved = REPORTS[-1].model_copy(update={"versions": (window,)})
+    lines = exposition([product(reports=(moved,))], [], {}).decode().splitlines()
+    told = [line for line in lines if line.startswith("assay_drift_effect{")]
+    assert len(told) == MOST_MOVED
+    assert f'assay_drift_effect{{column="x14",product="{PRODUCT.key}"}} 0.14' in told
+    assert not any('column="x4"' in line for line in told)
+
+
+def test_a_rollout_under_way_has_its_share_and_evidence():
+    under_way = [RolloutGauge("risk/x", 0.25, 0.24, {"errors": 0.5}),
+                 RolloutGauge("risk/y", 0.05, None, {})]  # fmt: skip
+    lines = exposition([], [], {}, under_way).decode().splitlines()
+    assert 'assay_rollout_weight{product="risk/y"} 0.05' in lines
+    assert 'assay_rollout_evidence{product="risk/x",rule="errors"} 0.5' in lines
+    shares = [line for line in lines if line.startswith("assay_rollout_share{")]
+    assert shares == ['assay_rollout_share{product="risk/x"} 0.24']
+
+
+def test_gpus_are_told_where_there_are_any(monkeypatch):
+    import pynvml
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 1)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    rates, memory = SimpleNamespace(gpu=40), SimpleNamespace(used=2_000_000)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", lambda _: rates)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda _: memory)
+    lines = exposition([], [], {}).decode().splitlines()
+    assert 'assay_gpu_utilisation{gpu="0"} 0.4' in lines
+    assert 'assay_gpu_memory_bytes{gpu="0"} 2e+06' in lines
