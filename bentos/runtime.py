@@ -1,4 +1,4 @@
-"""What every service does with its model: verify, load, warm up, bound its threads.
+"""What every service does with its model: verify, load, bound its threads, say it is ready.
 
 Knows no HTTP and no BentoML (``serving`` adds those) and no contract: what is asked and answered is
 in the ``answers`` module of each. Nothing here is specific to one product.
@@ -7,7 +7,7 @@ in the ``answers`` module of each. Nothing here is specific to one product.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,9 +56,6 @@ class Runtime:
         return [position for position, row in enumerate(rows) if row.tenant not in self.tenants]
 
 
-WarmUp = Callable[[Runtime], object]
-
-
 def risk_level(probability: float, threshold: float) -> RiskLevel:
     """``high`` where the model decides "yes", ``medium`` from half of that on, else ``low``."""
     if probability >= threshold:
@@ -85,17 +82,16 @@ def verify(product: ModelProduct, folder: Path) -> Candidate:
         raise StartError(str(error)) from error
 
 
-def load(product: ModelProduct, folder: Path, version: str, warm_up: WarmUp) -> Runtime:
-    """Verify an artifact, load it and ask it once so that the first request is not slow.
+def load(product: ModelProduct, folder: Path, version: str) -> Runtime:
+    """Verify an artifact and load it.
 
     Args:
         product: See `verify`.
         folder: See `verify`.
         version: Release version to answer with.
-        warm_up: Asks the model something; its answer is thrown away.
 
     Raises:
-        StartError: See `verify`; or the learner refuses the files, or ``warm_up`` the model.
+        StartError: See `verify`; or the learner refuses the files.
     """
     from models.core import artifact
 
@@ -103,9 +99,7 @@ def load(product: ModelProduct, folder: Path, version: str, warm_up: WarmUp) -> 
         candidate, predictor = artifact.load(folder, public_key(), registry.load_learner(product))
     except artifact.ArtifactError as error:
         raise StartError(str(error)) from error
-    runtime = Runtime(product, _fitting(product, candidate), predictor, version)
-    warm_up(runtime)
-    return runtime
+    return Runtime(product, _fitting(product, candidate), predictor, version)
 
 
 def _fitting(product: ModelProduct, candidate: Candidate) -> Candidate:
@@ -119,27 +113,18 @@ def _fitting(product: ModelProduct, candidate: Candidate) -> Candidate:
     return candidate
 
 
-def bound_threads(most: int) -> None:
-    """Let the model compute on as many threads as ``ASSAY_THREADS`` says, else on a few.
+def bound_threads() -> None:
+    """Let every call of a model compute on one thread.
 
-    To be called before the model's libraries are imported: torch and ONNX sessions read the
-    variable, what is loaded already is told. Many threads on one small prediction cost more than
-    they bring, and take the cores from whatever else runs on the machine.
-
-    Args:
-        most: Threads without the variable, or one per core of fewer cores.
-
-    Raises:
-        StartError: The variable holds no whole number above 0.
+    To be called before the model's libraries are imported: torch, tokenizers and ONNX sessions read
+    the variables, what is loaded already is told. A service asks its model from several threads
+    (see ``ASSAY_THREADS``): each of them on several more would take the processor from each other.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    text = os.environ.get(THREADS, "") or str(min(len(os.sched_getaffinity(0)), most))
-    if not text.isdecimal() or int(text) == 0:
-        raise StartError(f"{THREADS} is {text!r}; give the threads of one prediction, at least 1")
-    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = text
+    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else waiting threads take whole cores
-    threadpool_limits(int(text))
+    threadpool_limits(1)
 
 
 def public_key() -> Path:
@@ -173,6 +158,11 @@ def resources(gpus: int) -> dict[str, int]:
     return {"gpu": usable} if usable else {}
 
 
+def workers(gpus: int) -> int:
+    """Processes of a service: one for each GPU it gets, one without."""
+    return resources(gpus).get("gpu", 1)
+
+
 def gpu_count() -> int:
     """NVIDIA GPUs of this machine; 0 without a driver."""
     import pynvml  # type: ignore[import-untyped]  # comes with BentoML, without types
@@ -187,7 +177,14 @@ def gpu_count() -> int:
         pynvml.nvmlShutdown()
 
 
-def announce_ready() -> None:
-    """Tell whoever started this service, if it asked to be told, by making the file it named."""
+def announce_ready(index: int = 0, of: int = 1) -> None:
+    """Tell whoever started this service, if it asked to be told, by making the file it named.
+
+    Args:
+        index: Of this worker, from 0.
+        of: Workers; the last one that is ready tells.
+    """
     if name := os.environ.get(READY):
-        Path(name).touch()
+        Path(f"{name}.{index}").touch()
+        if all(Path(f"{name}.{other}").exists() for other in range(of)):
+            Path(name).touch()

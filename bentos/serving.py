@@ -1,37 +1,35 @@
 """What the services of all contracts share; a service module adds its ``/predict``.
 
 One source for all products: the build bakes the product's key and the exact model into a bento.
-Importing this module therefore belongs to a service process only. BentoML itself adds ``/livez``,
-``/readyz``, ``/metrics`` and ``/docs.json``. Nothing is answered that is not logged before; a log
-that takes no more is a 503.
+Importing this module therefore belongs to a service process only. The routes are answered by
+``gateway.lane``, before BentoML's own application; ``ASSAY_FAST_LANE=0`` asks the same engine by
+way of BentoML's. BentoML itself adds ``/livez``, ``/readyz``, ``/metrics`` and ``/docs.json``.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import bentoml
 from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from bentos import quiet, runtime
+from bentos import engine, limits, quiet, runtime
+from bentos.host import EngineHost, Found
+from bentos.lane_service import PASSED, wrap
 from gateway import drain, logs, traffic_log
 from gateway.asked import ASKED, Asked
 from gateway.errors import StartError
 from gateway.guard import Guard
-from gateway.spool import SpoolError
+from gateway.lane import App, Lane, OneProduct
+from gateway.ports import Call, Reply
 from models import registry
 from models.contracts.api import OutcomeReport, OutcomeRequest, OutcomeResponse
-from models.contracts.learner import Matrix
-
-T = TypeVar("T")
 
 
 class Arguments(BaseModel):
@@ -53,9 +51,8 @@ class Arguments(BaseModel):
 ARGUMENTS = bentoml.use_arguments(Arguments)
 PRODUCT = registry.get(ARGUMENTS.product)
 MODEL = bentoml.models.BentoModel(ARGUMENTS.model)
-
-#: When a request that the log did not take may come again.
-RETRY_SECONDS = 5
+FAST_LANE = os.environ.get("ASSAY_FAST_LANE", "1") != "0"
+WORKERS = runtime.workers(PRODUCT.serving.gpu)
 
 
 def artifact_folder() -> Path:
@@ -63,10 +60,19 @@ def artifact_folder() -> Path:
     return Path(MODEL.resolve().path_of(runtime.ARTIFACT))
 
 
-async def health(request: Request) -> JSONResponse:
+def _find(_: str, version: str) -> Found:
+    """The one release of this bento."""
+    return Found(PRODUCT, artifact_folder(), lambda: traffic_log.from_environment(PRODUCT, version))
+
+
+HOST = EngineHost(_find)
+LANE = Lane(HOST)
+
+
+async def health(_: Request) -> Response:
     """Which model answers here, and whether its answers are logged."""
-    state = request.app.state
-    return JSONResponse(state.runtime.health() | {"prediction_log": state.log.state})
+    asked = ASKED.get()
+    return response(await LANE.ask(Call(PRODUCT.key, ARGUMENTS.version, "health", b"", b"", asked)))
 
 
 HEALTH = Starlette(routes=[Route("/health", health)])
@@ -74,7 +80,7 @@ HEALTH = Starlette(routes=[Route("/health", health)])
 #: For ``bentoml.service``, which each module calls itself: BentoML notes who called.
 OPTIONS: dict[str, Any] = {
     "name": PRODUCT.slug,
-    "workers": 1,
+    "workers": WORKERS,
     "traffic": {"timeout": PRODUCT.serving.timeout_s},
     "resources": runtime.resources(PRODUCT.serving.gpu),
     "tracing": quiet.TRACING,
@@ -82,14 +88,9 @@ OPTIONS: dict[str, Any] = {
 
 
 class Serving:
-    """A service but for its ``/predict``.
-
-    Attributes:
-        warm_up: Asks the loaded model once; each contract sets its own.
-    """
+    """A service but for its ``/predict``."""
 
     model = MODEL
-    warm_up: runtime.WarmUp
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # mypy skips BentoML
     @staticmethod
@@ -98,112 +99,73 @@ class Serving:
         try:
             runtime.verify(PRODUCT, artifact_folder())
             traffic_log.verify()
+            engine.lanes()
+            engine.longest_wait()
         except StartError as error:
             raise SystemExit(f"cannot serve {MODEL.tag}: {error}") from None
 
     def __init__(self) -> None:
+        self._index = max(0, (bentoml.server_context.worker_index or 1) - 1)
+        limits.own_gpu(self._index)  # before anything imports torch
+        runtime.bound_threads()
         quiet.install()
         logs.install(PRODUCT.key, ARGUMENTS.version)
         drain.install()
-        self.runtime = runtime.load(
-            PRODUCT, artifact_folder(), ARGUMENTS.version, type(self).warm_up
-        )
-        self.log = traffic_log.from_environment(PRODUCT, ARGUMENTS.version)
-        HEALTH.state.runtime, HEALTH.state.log = self.runtime, self.log
+        HOST.load(PRODUCT.key, ARGUMENTS.version)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
     def announce(self) -> None:
         """Tell the deployer; requests are accepted from now on."""
-        runtime.announce_ready()
+        runtime.announce_ready(self._index, WORKERS)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # see above
     def leave(self) -> None:
         """After the last answer: what was logged goes to the ingestion at once."""
-        self.log.close()
+        HOST.end()
 
     @bentoml.api(  # type: ignore[untyped-decorator]  # see above
         route="/outcome", input_spec=OutcomeRequest, output_spec=OutcomeResponse
     )
     async def outcome(self, outcomes: list[OutcomeReport]) -> Any:
         """Take what came of predictions; answered 202. Whether they exist is judged later."""
-        try:
-            taken = OutcomeResponse(outcome_ids=self.log.outcomes(outcomes))
-        except SpoolError as error:
-            return not_logged(error)
-        return JSONResponse(taken.model_dump(), status_code=202)
-
-    def logged(
-        self, rows: Sequence[Any], inputs: Matrix, response: Any, digests: Any = None
-    ) -> Any:
-        """The response, once it is in the log; else a 503.
-
-        Args:
-            rows: n validated rows.
-            inputs: Shape (n, d), the product's columns.
-            response: With n ``predictions``.
-            digests: See ``records.predictions``.
-        """
-        try:
-            self.log.answered(ASKED.get(), rows, inputs, response.predictions, digests)
-        except SpoolError as error:
-            return not_logged(error)
-        return response
+        taken = LANE.outcome(PRODUCT.key, ARGUMENTS.version, outcomes, ASKED.get())
+        if isinstance(taken, Reply):
+            return response(taken)
+        return Response(taken.model_dump_json(), 202, media_type="application/json")
 
 
-class ThreadedServing(Serving):
-    """For models that take milliseconds: one thread computes, the event loop goes on answering.
+async def ask(kind: type[BaseModel], **fields: Any) -> Any:
+    """The answer to a request that BentoML parsed: what ``/predict`` of every contract returns.
 
-    One, because the model itself may use several cores; calls queue in the order they come.
-
-    Attributes:
-        threads: That the model computes on, see ``runtime.bound_threads``.
+    Args:
+        kind: Request type of the product.
+        **fields: Its validated fields.
     """
+    asked = ASKED.get().within(PRODUCT.serving.timeout_s)
+    request = kind.model_construct(**fields)
+    done = await LANE.predict(PRODUCT.key, ARGUMENTS.version, request, asked)
+    return response(done) if isinstance(done, Reply) else done
 
-    threads: int
 
-    def __init__(self) -> None:
-        runtime.bound_threads(self.threads)
-        self.thread = ThreadPoolExecutor(1, "model")
-        super().__init__()
-
-    async def compute(
-        self, call: Callable[..., T], *given: Any, thread: ThreadPoolExecutor | None = None
-    ) -> T:
-        """Run a call on the model's thread, or on another."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(thread or self.thread, call, *given)
+def response(reply: Reply) -> Response:
+    """A reply for a web framework."""
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, reply.status, headers)
 
 
 def guard(service: Any) -> Any:
-    """Put the guard before a service; the last step of every service module."""
+    """Put guard and lane before a service; the last step of every service module."""
+    if FAST_LANE:
+        return wrap(service, _front)
     service.add_asgi_middleware(Guard, refused=_refused)
     return service
 
 
-def bad_request(message: str, **more: Any) -> JSONResponse:
-    """A 400 of our own, in the form of all others."""
-    return JSONResponse({"error": message, **more}, status_code=400)
-
-
-def wrong_rows(positions: Sequence[int], field: str, message: str) -> JSONResponse:
-    """A 400 that names the first ten rows it is about."""
-    detail = [{"loc": ["rows", position, field], "msg": message} for position in positions[:10]]
-    return bad_request(message, detail=detail)
-
-
-def unknown_tenants(strangers: Sequence[int]) -> JSONResponse:
-    """The rows whose tenant the model does not know; no known one is told."""
-    return wrong_rows(strangers, "tenant", "unknown tenant: the model was not trained for it")
-
-
-def not_logged(error: SpoolError) -> JSONResponse:
-    """The answer to what the log did not take."""
-    return JSONResponse(
-        {"error": f"not answered, because it could not be logged: {error}"},
-        status_code=503,
-        headers={"retry-after": str(RETRY_SECONDS)},
-    )
+def _front(app: App) -> App:
+    release, seconds = (PRODUCT.key, ARGUMENTS.version), PRODUCT.serving.timeout_s
+    own = OneProduct(LANE, release, seconds=seconds, others=app, passed=PASSED)
+    return Guard(own, refused=_refused)
 
 
 def _refused(asked: Asked, path: str, status: int) -> None:
-    HEALTH.state.log.refused(asked, path, status)
+    HOST.log(PRODUCT.key, ARGUMENTS.version).refused(asked, path, status)

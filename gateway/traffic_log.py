@@ -17,6 +17,7 @@ from typing import Any, Literal
 from gateway import records
 from gateway.asked import Asked
 from gateway.errors import StartError
+from gateway.meters import METERS
 from gateway.metrics import Metrics
 from gateway.records import Body, Moment
 from gateway.spool import Entry, Spool, SpoolError, prove
@@ -92,9 +93,14 @@ class TrafficLog:
                 self._append(self._spool, "prediction", bodies)
         if asked.purpose == "traffic":
             self._metrics.answered(answers)
+        METERS.request(self._product.key, "/predict", 200, asked.seconds)
 
-    def outcomes(self, reports: Sequence[OutcomeReport]) -> list[str]:
+    def outcomes(self, reports: Sequence[OutcomeReport], asked: Asked) -> list[str]:
         """Log outcome reports.
+
+        Args:
+            reports: Of one request.
+            asked: The request.
 
         Returns:
             An id per report.
@@ -107,10 +113,12 @@ class TrafficLog:
         bodies = records.outcomes(self._product, reports, datetime.now(UTC))
         self._append(self._spool, "outcome", bodies)
         self._metrics.outcomes(len(bodies))
+        METERS.request(self._product.key, "/outcome", 202, asked.seconds)
         return [body["outcome_id"] for body in bodies]
 
     def refused(self, asked: Asked, path: str, status: int) -> None:
-        """Log a request that was not answered 2xx, if the log takes it."""
+        """Count a request that was not answered 2xx, and log it if the log takes it."""
+        METERS.request(self._product.key, path, status, asked.seconds)
         if self._spool:
             body = records.refusal(
                 self._product, self._version, asked, _now(asked), path=path, status=status

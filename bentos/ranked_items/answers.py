@@ -32,12 +32,6 @@ class Said(NamedTuple):
     hit: float
 
 
-def warm_up(runtime: Runtime) -> None:
-    """Ask every member once, and the fallback."""
-    asked = [Query(user=None, algorithm=name) for name in runtime.predictor.algorithms]
-    runtime.predictor.recommend(asked)
-
-
 def strange_algorithms(runtime: Runtime, rows: Sequence[Any]) -> list[int]:
     """Positions of the rows that ask for a member the model does not have."""
     known = {None, *runtime.predictor.algorithms}

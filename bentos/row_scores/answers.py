@@ -8,17 +8,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-import numpy as np
-
 from bentos.runtime import Runtime, risk_level
 from models.contracts.api import Prediction, PredictResponse
 from models.contracts.api.rows import Explanation
 from models.contracts.learner import Matrix
-
-
-def warm_up(runtime: Runtime) -> None:
-    """Predict once."""
-    runtime.predictor.predict(np.zeros((1, len(runtime.product.data.columns))))
 
 
 def answer(runtime: Runtime, inputs: Matrix) -> PredictResponse:

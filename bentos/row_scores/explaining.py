@@ -36,6 +36,10 @@ class Explainer:
         self._thread = ThreadPoolExecutor(1, "explainer")
         prepare(runtime.predictor)  # at the start: reading a large forest would hold up the loop
 
+    def close(self) -> None:
+        """End the thread; what waits for it is given up."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def samples(self, rows: int) -> int:
         """Variants per row in a request that explains so many rows."""
         return min(SAMPLES, ANSWERS // (rows * len(compared_with(self._predictor))))

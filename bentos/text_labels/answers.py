@@ -39,8 +39,8 @@ class Said(NamedTuple):
     confidence: Mapping[str, Vector]
 
 
-def warm_up(runtime: Runtime) -> None:
-    """Ask for a short and a long text.
+def check(runtime: Runtime) -> None:
+    """Make sure that the model answers what the product says.
 
     Raises:
         StartError: The model answers other labels than the product has.
@@ -51,7 +51,6 @@ def warm_up(runtime: Runtime) -> None:
             f"the model answers {labels}, but {runtime.product.key} has"
             f" {runtime.product.data.labels} in this code; fit and release it again"
         )
-    say(runtime, ["good morning", "good morning " * 500])
 
 
 def texts(rows: Sequence[Any]) -> list[str]:
@@ -69,12 +68,20 @@ def say(runtime: Runtime, asked: Sequence[str]) -> Said:
 
 
 def together(parts: Sequence[Said]) -> Said:
-    """Parts of one request as one."""
+    """The texts of one request as one."""
     names = parts[0].confidence
     return Said(
         np.concatenate([part.scores for part in parts]),
         {name: np.concatenate([part.confidence[name] for part in parts]) for name in names},
     )
+
+
+def each(said: Said) -> list[Said]:
+    """What was said of every text by itself; `together` is the way back."""
+    return [
+        Said(said.scores[n : n + 1], {name: of[n : n + 1] for name, of in said.confidence.items()})
+        for n in range(len(said.scores))
+    ]
 
 
 def watched(rows: Sequence[Any]) -> tuple[Matrix, list[str]]:

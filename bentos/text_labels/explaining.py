@@ -1,7 +1,7 @@
 """Explanations beside the answers, without keeping other requests waiting.
 
 Methods that only ask the model run on a thread of their own, and their questions take turns with
-those of other requests. Methods that open the network run on the model's thread.
+those of other requests. Methods that open the network run while no other request asks it.
 
 Belongs here: what a request may cost, and whose turn it is. Does not belong here: how a text is
 explained (``models.core.explain``).
@@ -9,13 +9,18 @@ explained (``models.core.explain``).
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from bentos.pool import Pool
 from bentos.runtime import Runtime
+from bentos.text_labels.answers import Said, together
 from models.contracts.api.texts import Explanation, Method, Piece
 from models.contracts.learner import Matrix
 
@@ -27,29 +32,34 @@ ASKING: tuple[Method, ...] = ("lime", "shap")
 
 
 class Queued:
-    """A predictor whose calls take turns with those of other requests.
+    """A predictor whose questions take turns with those of other requests.
 
     Args:
-        predictor: The model.
-        thread: Where it computes.
-        turn: Texts per call.
+        pool: Who asks the model.
+        labels: The model's.
+        turn: Texts that wait at once.
+        deadline: On the monotonic clock, in seconds.
     """
 
-    def __init__(self, predictor: Any, thread: ThreadPoolExecutor, turn: int) -> None:
-        self._predictor, self._thread, self._turn = predictor, thread, turn
+    def __init__(
+        self, pool: Pool[str, Said], labels: tuple[str, ...], turn: int, deadline: float
+    ) -> None:
+        self._pool, self.labels = pool, labels
+        self._turn, self._deadline = turn, deadline
 
     def predict(self, texts: Sequence[str]) -> Matrix:
-        """As the model answers."""
-        starts = range(0, len(texts), self._turn)
-        turns = [texts[start : start + self._turn] for start in starts] or [texts]
-        calls = (self._thread.submit(self._predictor.predict, turn) for turn in turns)
-        return np.concatenate([call.result() for call in calls])
+        """As the model answers; blocks.
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The model's."""
-        labels: tuple[str, ...] = self._predictor.labels
-        return labels
+        Raises:
+            Late: The deadline passed.
+        """
+        if not texts:
+            return np.empty((0, len(self.labels)))
+        said: list[Said] = []
+        for start in range(0, len(texts), self._turn):
+            turn = texts[start : start + self._turn]
+            said += self._pool.submit(turn, self._deadline).result()
+        return together(said).scores
 
 
 class Explainer:
@@ -57,19 +67,19 @@ class Explainer:
 
     Args:
         runtime: The model.
-        thread: Where it computes.
-        turn: Texts per call.
+        pool: Who asks it.
+        turn: Texts of an explanation that wait at once.
     """
 
-    def __init__(self, runtime: Runtime, thread: ThreadPoolExecutor, turn: int) -> None:
+    def __init__(self, runtime: Runtime, pool: Pool[str, Said], turn: int) -> None:
         self._predictor = runtime.predictor
-        self._label = runtime.product.data.labels[0]
-        self._queued = Queued(runtime.predictor, thread, turn)
-        self._model, self._own = thread, ThreadPoolExecutor(1, "explainer")
+        self._labels = runtime.product.data.labels
+        self._pool, self._turn = pool, turn
+        self._own = ThreadPoolExecutor(1, "explainer")
 
-    def thread(self, method: Method) -> ThreadPoolExecutor:
-        """Where `explain` must be called."""
-        return self._own if method in ASKING else self._model
+    def close(self) -> None:
+        """End the thread; what waits for it is given up."""
+        self._own.shutdown(wait=False, cancel_futures=True)
 
     def methods(self) -> tuple[Method, ...]:
         """What this model can be explained with."""
@@ -78,27 +88,43 @@ class Explainer:
         opened = differentiable(self._predictor) is not None
         return (*ASKING, "gradients", "attention") if opened else ASKING
 
-    def explain(self, text: str, method: Method, samples: int) -> Explanation:
+    async def explain(
+        self, text: str, method: Method, samples: int, deadline: float = math.inf
+    ) -> Explanation:
         """Why the product's first label got its probability.
 
         Args:
             text: As the model reads it.
             method: One of `methods`.
             samples: Changed copies of the text to ask about.
-        """
-        from models.core.explain.texts import explain_text
+            deadline: On the monotonic clock, in seconds.
 
-        predictor: Any = self._queued if method in ASKING else self._predictor
-        found = explain_text(predictor, text, self._label, method, seed=SEED, samples=samples)
-        return Explanation(
-            label=found.label,
-            method=method,
-            pieces=[
-                Piece(text=part, weight=weight)
-                for part, weight in zip(found.parts, found.weights, strict=True)
-            ],
-            base=found.base,
-            value=found.value,
-            fidelity=found.fidelity,
-            note=found.note,
-        )
+        Raises:
+            Late: The deadline passed.
+        """
+        if method in ASKING:
+            asks = Queued(self._pool, self._labels, self._turn, deadline)
+            call = partial(explained, asks, text, self._labels[0], method, samples)
+            return await asyncio.get_running_loop().run_in_executor(self._own, call)
+        call = partial(explained, self._predictor, text, self._labels[0], method, samples)
+        # it hooks into the network: whatever another lane asked meanwhile would be in its gradients
+        return await asyncio.wrap_future(self._pool.apart(call))
+
+
+def explained(predictor: Any, text: str, label: str, method: Method, samples: int) -> Explanation:
+    """Why a label got its probability."""
+    from models.core.explain.texts import explain_text
+
+    found = explain_text(predictor, text, label, method, seed=SEED, samples=samples)
+    return Explanation(
+        label=found.label,
+        method=method,
+        pieces=[
+            Piece(text=part, weight=weight)
+            for part, weight in zip(found.parts, found.weights, strict=True)
+        ],
+        base=found.base,
+        value=found.value,
+        fidelity=found.fidelity,
+        note=found.note,
+    )

@@ -62,6 +62,8 @@ class OutcomeRecord(Frozen):
 
     Attributes:
         label: 0 or 1.
+        tenant: Owner of the row, when the report says or its sender speaks for one only; then it
+            is about rows of that tenant alone.
         known_at: When the outcome became known (UTC): sent by the client, else ``received_at``.
         received_at: The receiver's clock (UTC).
         source: ``http`` or the name of the file that brought it.
@@ -75,6 +77,7 @@ class OutcomeRecord(Frozen):
     known_at: datetime
     received_at: datetime
     source: str
+    tenant: str | None = None
 
 
 class RefusalRecord(Frozen):

@@ -10,6 +10,8 @@ import asyncio
 import json
 import shutil
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -30,9 +32,25 @@ def service(request: dict[str, Any]) -> Any:
     return module.SERVICE
 
 
+@asynccontextmanager
+async def started(app: Any) -> AsyncIterator[None]:
+    """The application after its start and before its end, as its server runs it."""
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    serving = asyncio.create_task(app(scope, told.get, said.put))
+    for stage in ("startup", "shutdown"):
+        await told.put({"type": f"lifespan.{stage}"})
+        message = await said.get()
+        assert message["type"] == f"lifespan.{stage}.complete", message
+        if stage == "startup":
+            yield
+    await serving
+
+
 async def ask(app: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Every body of the request posted to ``/predict``, after start-up and before shut-down."""
-    async with app.router.lifespan_context(app):
+    async with started(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://inside") as client:
             health = (await client.get("/health")).json()

@@ -72,16 +72,25 @@ def test_probes_answer(client: httpx.Client):
 
 
 def test_metrics_count_answers_by_code_and_version(client: httpx.Client, row: Row):
+    before = requests(client)
     send(client, row)
     send(client, {**row, "merge_bases": "x"})
-    lines = [
-        line for line in client.get("/metrics").text.splitlines()
-        if line.startswith("bentoml_service_request_total") and 'endpoint="/predict"' in line
-    ]  # fmt: skip
-    assert all('service_version="v20260101_000000"' in line for line in lines)
-    counts = {line.split('http_response_code="')[1][:3]: float(line.split()[-1]) for line in lines}
-    assert counts["200"] >= 1
-    assert counts["400"] >= 1
+    client.get("/nowhere")
+    after = requests(client)
+    assert after["200"] == before.get("200", 0) + 1
+    assert after["400"] == before.get("400", 0) + 1
+    metrics = client.get("/metrics").text
+    assert 'assay_score_count{product="risk/sync_conflict",version="v20260101_000000"}' in metrics
+    assert "nowhere" not in metrics  # whoever makes paths up makes no series
+
+
+def requests(client: httpx.Client) -> dict[str, float]:
+    """Requests to ``/predict`` so far, by status."""
+    found = {}
+    for line in client.get("/metrics").text.splitlines():
+        if line.startswith("assay_requests_total") and 'route="/predict"' in line:
+            found[line.split('status="')[1][:3]] = float(line.split()[-1])
+    return found
 
 
 def test_openapi_shows_the_typed_row_with_descriptions_and_an_example(

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from bentos import runtime
+from bentos import engine, limits, runtime
 from bentos.row_scores import answers
 from gateway.errors import StartError
 from models.contracts.api import request_model, to_matrix
@@ -34,7 +34,7 @@ def test_risk_levels_follow_the_decision_threshold():
 
 
 def test_a_loaded_model_answers_as_its_predictor(first: Built, key: Path):
-    loaded = runtime.load(PRODUCT, first.folder, "v1", answers.warm_up)
+    loaded = runtime.load(PRODUCT, first.folder, "v1")
     rows = request_model(PRODUCT).model_validate({"rows": list(first.golden.rows)}).rows
     told = answers.answer(loaded, to_matrix(PRODUCT, rows)).predictions
     assert [a.probability for a in told] == list(first.golden.expected)
@@ -45,7 +45,7 @@ def test_a_loaded_model_answers_as_its_predictor(first: Built, key: Path):
 
 
 def test_a_model_that_gives_no_probability_is_our_fault_not_the_request_s(first: Built, key: Path):
-    loaded = runtime.load(PRODUCT, first.folder, "v1", answers.warm_up)
+    loaded = runtime.load(PRODUCT, first.folder, "v1")
     rows = request_model(PRODUCT).model_validate({"rows": list(first.golden.rows[:2])}).rows
     for bad in (np.nan, 1.5, -0.1, np.inf):
         broken = types.SimpleNamespace(predict=lambda _, bad=bad: np.array([0.5, bad]))
@@ -54,7 +54,7 @@ def test_a_model_that_gives_no_probability_is_our_fault_not_the_request_s(first:
 
 
 def test_unknown_tenants_are_named_by_position(first: Built, key: Path):
-    loaded = runtime.load(PRODUCT, first.folder, "v1", answers.warm_up)
+    loaded = runtime.load(PRODUCT, first.folder, "v1")
     rows = [dict(row) for row in first.golden.rows[:4]]
     rows[1]["tenant"] = rows[3]["tenant"] = "initech"
     parsed = request_model(PRODUCT).model_validate({"rows": rows}).rows
@@ -64,7 +64,7 @@ def test_unknown_tenants_are_named_by_position(first: Built, key: Path):
 @pytest.mark.parametrize("value", ["", "/nowhere/key.pem"])
 def test_no_key_no_service(first: Built, monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv(runtime.PUBLIC_KEY, value)
-    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1", answers.warm_up)):
+    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1")):
         with pytest.raises(StartError, match=r"ASSAY_PUBLIC_KEY is .* set it to"):
             attempt(PRODUCT, first.folder)
 
@@ -73,7 +73,7 @@ def test_a_changed_byte_is_refused(first: Built, key: Path, tmp_path: Path):
     copied = shutil.copytree(first.folder, tmp_path / "copy")
     tampered = copied / "model.json"
     tampered.write_bytes(tampered.read_bytes().replace(b"0", b"1", 1))
-    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1", answers.warm_up)):
+    for attempt in (runtime.verify, lambda p, f: runtime.load(p, f, "v1")):
         with pytest.raises(StartError, match="signature refused"):
             attempt(PRODUCT, copied)
 
@@ -91,8 +91,12 @@ def test_gpus_are_asked_for_only_where_they_are(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(runtime, "gpu_count", lambda: 1)
     assert runtime.resources(2) == {"gpu": 1}
     assert runtime.resources(0) == {}
+    assert [runtime.workers(gpus) for gpus in (0, 1, 2)] == [1, 1, 1]
+    monkeypatch.setattr(runtime, "gpu_count", lambda: 2)
+    assert [runtime.workers(gpus) for gpus in (0, 1, 2, 3)] == [1, 1, 2, 2]
     monkeypatch.setattr(runtime, "gpu_count", lambda: 0)
     assert runtime.resources(2) == {}
+    assert runtime.workers(2) == 1
 
 
 def test_gpus_are_counted_by_the_driver_and_without_one_there_are_none(
@@ -119,25 +123,38 @@ def test_gpus_are_counted_by_the_driver_and_without_one_there_are_none(
     assert runtime.gpu_count() == 0
 
 
-@pytest.mark.parametrize(("told", "most", "threads"), [("", 1, "1"), ("3", 1, "3")])
-def test_a_model_computes_on_as_many_threads_as_it_may(
-    monkeypatch: pytest.MonkeyPatch, told: str, most: int, threads: str
-):
+def test_a_call_computes_on_one_thread_whatever_was_set(monkeypatch: pytest.MonkeyPatch):
     limits: list[int] = []
     monkeypatch.setattr("threadpoolctl.threadpool_limits", limits.append)
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
         monkeypatch.setenv(name, "64")
-    monkeypatch.setenv(runtime.THREADS, told)
-    runtime.bound_threads(most)
-    assert os.environ["OMP_NUM_THREADS"] == os.environ["RAYON_NUM_THREADS"] == threads
-    assert limits == [int(threads)]
+    runtime.bound_threads()
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["RAYON_NUM_THREADS"] == "1"
+    assert limits == [1]
+
+
+def test_a_service_asks_on_as_many_lanes_as_it_may():
+    assert engine.lanes({}) == limits.cores()
+    assert engine.lanes({runtime.THREADS: "3"}) == 3
+    assert engine.longest_wait({engine.QUEUE: "1500"}) == 1.5
 
 
 @pytest.mark.parametrize("told", ["0", "many", "-1", "1.5"])
-def test_threads_that_are_no_number_are_named(monkeypatch: pytest.MonkeyPatch, told: str):
-    monkeypatch.setenv(runtime.THREADS, told)
+def test_numbers_that_are_none_are_named(told: str):
     with pytest.raises(StartError, match=f"ASSAY_THREADS is '{told}'; give"):
-        runtime.bound_threads(4)
+        engine.lanes({runtime.THREADS: told})
+    with pytest.raises(StartError, match=f"ASSAY_QUEUE_MS is '{told}'; give"):
+        engine.longest_wait({engine.QUEUE: told})
+
+
+def test_a_service_of_several_workers_is_ready_with_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(runtime.READY, str(tmp_path / "ready"))
+    runtime.announce_ready(1, 2)
+    assert not (tmp_path / "ready").exists()
+    runtime.announce_ready(0, 2)
+    assert (tmp_path / "ready").exists()
 
 
 def test_build_and_service_agree_where_the_artifact_lies():

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from bentos.pool import Pool
 from bentos.runtime import Runtime
 from bentos.text_labels import answers
 from bentos.text_labels.answers import Said
 from bentos.text_labels.explaining import Explainer
 from gateway.errors import StartError
+from gateway.ports import Late
+from models.contracts.api.texts import Explanation
 from models.contracts.learner import Matrix
 from models.risk.sync_conflict.product import PRODUCT
 
@@ -89,7 +92,7 @@ def test_parts_of_a_request_come_together_in_order():
 def test_a_model_of_other_labels_does_not_start():
     other = SimpleNamespace(labels=("toxicity",))
     with pytest.raises(StartError, match="fit and release it again"):
-        answers.warm_up(runtime(other))
+        answers.check(runtime(other))
 
 
 def test_the_log_gets_numbers_and_a_digest_of_the_text_alone():
@@ -119,20 +122,40 @@ class Slow:
 
 def test_an_explanation_lets_other_requests_in_between():
     slow = Slow()
-    with ThreadPoolExecutor(1, "model") as thread:
-        explainer = Explainer(runtime(slow), thread, 4)
-        work = explainer.thread("lime").submit(
-            explainer.explain, "a bad word in a longer text of many words", "lime", 100
-        )
+    model = runtime(slow)
+    pool = pool_of(model, 8)
+    explainer = Explainer(model, pool, 4)
+
+    async def both() -> Explanation:
+        text = "a bad word in a longer text of many words"
+        work = asyncio.create_task(explainer.explain(text, "lime", 100))
         while len(slow.calls) < 2:
-            time.sleep(0.001)
-        thread.submit(slow.predict, ["other"]).result()
+            await asyncio.sleep(0.001)
+        await pool.run(["other"])
         assert not work.done()
-        found = work.result()
+        return await work
+
+    found = asyncio.run(both())
     assert {name for name, _ in slow.calls} == {"model_0"}
-    assert max(size for _, size in slow.calls) == 4
+    assert max(size for _, size in slow.calls) <= 5  # a turn of four, and who came in between
     weights = {piece.text: piece.weight for piece in found.pieces}
     assert max(weights, key=lambda text: weights[text]) == "bad"
     assert (found.label, found.method) == ("toxicity", "lime")
     assert explainer.methods() == ("lime", "shap")
-    assert explainer.thread("gradients") is thread
+    pool.close()
+
+
+def test_an_explanation_that_nobody_waits_for_any_more_stops_asking():
+    slow = Slow()
+    model = runtime(slow)
+    pool = pool_of(model, 8)
+    explainer = Explainer(model, pool, 4)
+    with pytest.raises(Late):
+        asyncio.run(explainer.explain("a " * 20, "lime", 200, time.monotonic() + 0.05))
+    assert len(slow.calls) < 20
+    pool.close()
+
+
+def pool_of(model: Runtime, rows: int) -> Pool[str, Said]:
+    """One lane, as the engine makes it."""
+    return Pool(1, rows, lambda texts, _: answers.each(answers.say(model, texts)), len, product="x")

@@ -1,0 +1,64 @@
+"""One release of a product that ranks items, ready to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bentos.engine import Engine, longest_wait, wrong_rows
+from bentos.pool import Pool
+from bentos.ranked_items import answers
+from bentos.ranked_items.answers import Said
+from bentos.runtime import Runtime
+from gateway.asked import Asked
+from gateway.ports import Answered
+from models.contracts.api.rankings import PredictResponse
+from models.contracts.learner import Query
+
+
+class RankEngine(Engine):
+    """Answers on one lane.
+
+    Scoring waits for memory, not for cores: a second thread gains a third on an idle machine and
+    costs five times the time on a busy one.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.pool: Pool[Query, Said] = Pool(
+            1,
+            runtime.product.serving.batch_rows,
+            self._rank,
+            lambda _: 0,  # a row costs the same whatever it asks
+            longest_wait=longest_wait(),
+            product=runtime.product.key,
+        )
+
+    async def answer(self, request: Any, asked: Asked) -> Answered:
+        """The best items for every row, in the order of the request."""
+        rows = request.rows
+        self.known(rows)
+        if strange := answers.strange_algorithms(self.runtime, rows):
+            known = ", ".join(self.runtime.predictor.algorithms)
+            raise wrong_rows(strange, "algorithm", f"unknown algorithm; there are: {known}")
+        if vague := answers.without_categories(self.runtime, rows):
+            raise wrong_rows(
+                vague, "categories", "this model knows no categories; name the items in only"
+            )
+        asks = answers.queries(self.runtime, rows)
+        said = await self.pool.run(asks, asked.deadline, asked.purpose)
+        response = PredictResponse(predictions=answers.answer(self.runtime, said))
+        return self.answered(response, rows, answers.watched(said))
+
+    def warm_up(self) -> None:
+        """Ask every member once, and the fallback; then again to see how long a row takes."""
+        asks = [Query(user=None, algorithm=name) for name in self.runtime.predictor.algorithms]
+        self._rank(asks, False)
+        self.pool.submit(asks).result()
+
+    def close(self) -> None:
+        """End the lane."""
+        self.pool.close()
+
+    def _rank(self, asks: Sequence[Query], _: bool) -> list[Said]:
+        return answers.rank(self.runtime, asks)
