@@ -107,6 +107,8 @@ class RolloutPlan(Frozen):
         if len(set(rules)) != len(rules):
             raise ValueError(f"one limit per rule, got {rules}")
         bound = {limit.rule for limit in self.limits if limit.margin is not None}
+        if not bound:
+            raise ValueError("nothing could ever be proven: give a limit a margin")
         if unproven := set(self.require) - bound:
             raise ValueError(f"{sorted(unproven)} cannot be proven: give their limits a margin")
         return self

@@ -93,6 +93,10 @@ def test_outcomes_are_required_while_they_come() -> None:
     assert required(PLAN, tally(units=1501, outcome=501))[2] == "estimated"
     plan = PLAN.model_copy(update={"limits": (Limit(rule="errors", tolerance=0, margin=0.01),)})
     assert required(plan, tally()) == ("errors",)
+    other = PLAN.model_copy(
+        update={"limits": (Limit(rule="disagreement", tolerance=0.1, margin=0.2),)}
+    )
+    assert required(other, tally()) == ("disagreement",)
     assert required(RolloutPlan(require=("errors",)), tally()) == ("errors",)
 
 
@@ -119,6 +123,7 @@ def test_kinds_have_their_own_defaults() -> None:
         ({"kind": "shadow", "mirror": 0}, "sees nothing"),
         ({"require": ("disagreement",)}, "cannot be proven"),
         ({"limits": (Limit(rule="errors", tolerance=0),) * 2}, "one limit per rule"),
+        ({"limits": (Limit(rule="errors", tolerance=0),)}, "ever be proven"),
     ],
 )
 def test_plans_that_cannot_run(given: dict[str, object], message: str) -> None:

@@ -86,17 +86,17 @@ def decide(
 def required(plan: RolloutPlan, tally: Tally) -> tuple[RuleName, ...]:
     """Rules that must be proven: the plan's, else errors, latency and one of quality.
 
-    Quality is what really came of the requests while outcomes come, else the estimate of it. Of the
-    default rules those without a margin in the plan are left out.
+    Quality is what really came of the requests while outcomes come, else the estimate of it. Of
+    these the rules without a margin in the plan are left out; if none is left, all with one count.
     """
     if plan.require:
         return plan.require
     seen = tally.outcome_unit
     outcomes = seen is not None and tally.units - seen < OUTCOME_UNITS
     quality: RuleName = "realised" if outcomes else "estimated"
-    provable = {limit.rule for limit in plan.limits if limit.margin is not None}
-    wanted: tuple[RuleName, ...] = ("errors", "latency", quality)
-    return tuple(rule for rule in wanted if rule in provable)
+    provable = tuple(limit.rule for limit in plan.limits if limit.margin is not None)
+    wanted = ("errors", "latency", quality)
+    return tuple(rule for rule in provable if rule in wanted) or provable
 
 
 def evidence(plan: RolloutPlan, tally: Tally) -> tuple[Evidence, ...]:
