@@ -224,11 +224,13 @@ class Serving(Frozen):
     ``log_inputs``: whether the prediction log keeps the inputs or only their hash. Without values
     input drift cannot be seen and releases cannot be compared on traffic.
     ``batch_rows``: rows of several requests that a text model or a recommender is asked together.
+    ``cache_s``: how long what was said of a row is said again to who asks the same; 0: never.
     """
 
     gpu: int = Field(default=0, ge=0)
     max_rows: int = Field(default=1024, ge=1)
     batch_rows: int = Field(default=32, ge=1)
+    cache_s: float = Field(default=0.0, ge=0)
     timeout_s: float = Field(default=10.0, gt=0)
     port: int = Field(default=0, ge=0, le=65535)
     log_inputs: Literal["values", "hash"] = "values"

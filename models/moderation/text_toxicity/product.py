@@ -74,5 +74,5 @@ PRODUCT = ModelProduct(
     ),
     monitoring=Monitoring(window_hours=24),
     # a text goes through a network, word by word where reasons are asked for
-    serving=Serving(max_rows=256, timeout_s=30),
+    serving=Serving(max_rows=256, timeout_s=30, cache_s=900),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from models.contracts.product import (
     Guardrail,
     ModelProduct,
     Monitoring,
+    Serving,
     TimeSplit,
     Trial,
 )
@@ -79,4 +80,5 @@ PRODUCT = ModelProduct(
     ),
     # of two columns both must move; the first follows every new user
     monitoring=Monitoring(window_hours=168, drift_share=0.6),
+    serving=Serving(cache_s=900),
 )

@@ -1,0 +1,80 @@
+"""A Redis that may be slow or gone: whoever asks it goes on without.
+
+Belongs here: the limit on its time, and leaving it alone for a while. Does not belong here: what is
+kept there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("assay.redis")
+
+
+class RedisStore:
+    """One process's connections to Redis.
+
+    Args:
+        url: ``redis://`` address.
+        seconds: A longer answer counts as none.
+        failures: So many in a row, and it is left alone for ``pause`` seconds.
+        pause: See ``failures``.
+        clock: Monotonic clock.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        seconds: float = 0.02,
+        failures: int = 5,
+        pause: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        self._client: Any = Redis.from_url(
+            url, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+        )
+        self._seconds, self._most, self._pause, self._clock = seconds, failures, pause, clock
+        self._failed, self._off_until = 0, 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether it failed too often to be asked now."""
+        return self._clock() < self._off_until
+
+    async def ask(self, call: Callable[[Any], Awaitable[T]]) -> T | None:
+        """What a call on the client gives; None where it failed, was too slow, or is not asked.
+
+        Args:
+            call: Takes the ``redis.asyncio.Redis``.
+        """
+        if self.resting:
+            return None
+        try:
+            async with asyncio.timeout(self._seconds):
+                given = await call(self._client)
+        except Exception as error:  # noqa: BLE001 - whatever Redis has, requests go on
+            self._note(error)
+            return None
+        self._failed = 0
+        return given
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def _note(self, error: Exception) -> None:
+        self._failed += 1
+        if self._failed >= self._most:
+            self._failed, self._off_until = 0, self._clock() + self._pause
+            # its message may hold the address, and that a password
+            _LOG.warning("Redis fails (%s): left out for %.0f s", type(error).__name__, self._pause)
