@@ -18,11 +18,24 @@ from pydantic import JsonValue
 
 from models.contracts.base import Frozen
 from models.contracts.results import GateDecision, Release
+from models.contracts.rollout import RolloutStep
 from stores.files import sync_folder
 
 #: ``regression``: monitoring found the champion below its promise or its predecessor.
 #: ``retrain``: monitoring asks for one retraining, named by its window.
-Kind = Literal["decision", "approval", "release", "rollback", "rollout", "regression", "retrain"]
+#: ``rollout``: a version passed its golden requests on this machine. ``rollout_step``: an arrow of
+#: a challenger's rollout (`RolloutStep`), ``promotion``: it ended with the challenger as champion.
+Kind = Literal[
+    "decision",
+    "approval",
+    "release",
+    "rollback",
+    "rollout",
+    "regression",
+    "retrain",
+    "rollout_step",
+    "promotion",
+]
 GENESIS = "0" * 64
 VERSION = "v%Y%m%d_%H%M%S"
 
@@ -124,7 +137,7 @@ class Ledger:
         return tuple(Release.model_validate(e.body) for e in self.entries() if e.kind == "release")
 
     def current(self) -> Release | None:
-        """What should serve: the last release, or what the last rollback went back to."""
+        """What should serve: what was last released or promoted, or rolled back to."""
         history = self._history()
         return history[-1] if history else None
 
@@ -132,6 +145,19 @@ class Ledger:
         """What ``rollback`` goes to: the release that served before the current one."""
         history = self._history()
         return history[-2] if len(history) > 1 else None
+
+    def staged(self) -> Release | None:
+        """The newest release, if it is a staged one that was never promoted."""
+        newest = self.newest("release")
+        release = Release.model_validate(newest.body) if newest else None
+        if release is None or not release.staged or self._promoted(release.version):
+            return None
+        return release
+
+    def rollout_step(self) -> RolloutStep | None:
+        """Where the newest rollout is."""
+        entry = self.newest("rollout_step")
+        return RolloutStep.model_validate(entry.body) if entry else None
 
     def rolled_out(self) -> str | None:
         """Version that last passed its golden requests on this machine."""
@@ -183,18 +209,28 @@ class Ledger:
         return (last + timedelta(seconds=1)).strftime(VERSION)
 
     def _history(self) -> list[Release]:
-        """Releases as a stack: a release is pushed; going back cuts, going forward pushes again."""
+        """Releases as a stack: a release is pushed; going back cuts, going forward pushes again.
+
+        A staged release is pushed by its promotion, and is then nowhere else in the stack.
+        """
         known: dict[str, Release] = {}
         stack: list[Release] = []
         for entry in self.entries():
             if entry.kind == "release":
                 release = Release.model_validate(entry.body)
                 known[release.version] = release
-                stack.append(release)
+                if not release.staged:
+                    stack.append(release)
+            elif entry.kind == "promotion":
+                target = known[str(entry.body["version"])]
+                stack = [*(each for each in stack if each != target), target]
             elif entry.kind == "rollback":
                 target = known[str(entry.body["to_version"])]
                 stack = stack[: stack.index(target) + 1] if target in stack else [*stack, target]
         return stack
+
+    def _promoted(self, version: str) -> bool:
+        return any(e.kind == "promotion" and e.body["version"] == version for e in self.entries())
 
     def _require_current(self, version: str) -> None:
         current = self.current()

@@ -241,7 +241,12 @@ class GateDecision(Frozen):
 
 
 class Release(Frozen):
-    """A candidate the gate let through. ``version`` is ``vYYYYMMDD_HHMMSS`` (UTC)."""
+    """A candidate the gate let through. ``version`` is ``vYYYYMMDD_HHMMSS`` (UTC).
+
+    Attributes:
+        semver: What it means to its callers, see ``models.core.semver``; "" of older releases.
+        staged: It serves only after its rollout promoted it; otherwise from its release on.
+    """
 
     product: str
     version: str
@@ -251,3 +256,5 @@ class Release(Frozen):
     trial: str
     mlflow_version: str
     artifact: str
+    semver: str = ""
+    staged: bool = False

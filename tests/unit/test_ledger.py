@@ -7,6 +7,7 @@ import pytest
 
 from models.contracts.results import Release
 from stores.ledger import Ledger, LedgerError
+from tests.unit.rollout_sample import CANARY, step
 
 START = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
 
@@ -97,6 +98,51 @@ def test_back_and_forward(ledger):
     assert (ledger.current().version, ledger.previous().version) == ("v3", "v2")
     with pytest.raises(LedgerError, match="v1, v2, v3"):
         ledger.release("v9")
+
+
+def test_a_staged_release_serves_from_its_promotion_on(ledger):
+    ledger.append("release", release("v1"))
+    assert ledger.staged() is None
+    ledger.append("release", release("v2").model_copy(update={"staged": True}))
+    assert (ledger.current().version, ledger.staged().version) == ("v1", "v2")
+    assert ledger.previous() is None
+    assert ledger.release("v2").staged
+    ledger.append("promotion", {"version": "v2"}, while_serving="v1")
+    assert (ledger.current().version, ledger.previous().version) == ("v2", "v1")
+    assert ledger.staged() is None
+
+
+def test_a_promotion_is_rolled_back_like_a_release(ledger):
+    for version in ("v1", "v2"):
+        ledger.append("release", release(version))
+    ledger.append("release", release("v3").model_copy(update={"staged": True}))
+    ledger.append("promotion", {"version": "v3"})
+    ledger.append("rollback", {"to_version": "v2"})
+    assert (ledger.current().version, ledger.previous().version) == ("v2", "v1")
+    ledger.append("promotion", {"version": "v3"})
+    ledger.append("promotion", {"version": "v1"})  # an older release won against it
+    assert (ledger.current().version, ledger.previous().version) == ("v1", "v3")
+    ledger.append("rollback", {"to_version": "v3"})
+    assert (ledger.current().version, ledger.previous().version) == ("v3", "v2")
+
+
+def test_a_staged_release_that_was_overtaken_waits_no_more(ledger):
+    ledger.append("release", release("v1").model_copy(update={"staged": True}))
+    ledger.append("release", release("v2"))
+    assert ledger.staged() is None
+    assert ledger.current().version == "v2"
+
+
+def test_where_the_rollout_is(ledger):
+    assert ledger.rollout_step() is None
+    ledger.append("release", release("v1"))
+    for number, phase in enumerate(("requested", "starting")):
+        ledger.append(
+            "rollout_step", step(number=number, phase=phase, plan=CANARY), while_serving="v1"
+        )
+    assert ledger.rollout_step() == step(number=1, phase="starting", plan=CANARY)
+    with pytest.raises(LedgerError, match="not v9"):
+        ledger.append("rollout_step", step(), while_serving="v9")
 
 
 def test_the_newest_fact_of_a_kind_and_the_time_it_would_get(ledger, clock):
