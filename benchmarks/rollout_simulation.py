@@ -181,6 +181,7 @@ CASES: tuple[tuple[str, Truth, RolloutPlan], ...] = (
     ("2-point loss (3 % / 1 %), with outcomes", Truth(0.03, 0.01), CANARY),
     ("2-point loss (3 % / 1 %), without outcomes", Truth(0.03, 0.01, outcomes=False), CANARY),
     ("2-point loss (6 % / 4 %), with outcomes", Truth(0.06, 0.04), CANARY),
+    ("1-point loss, the margin itself (2.5 % / 1.5 %)", Truth(0.025, 0.015), CANARY),
     ("1 % more errors", Truth(0.02, 0.02, errors=0.011), CANARY),
     ("A/B, equal", Truth(0.02, 0.02), AB),
     ("A/B, equal, few heavy keys that differ", Truth(0.02, 0.02, units_per_key=20), AB),

@@ -120,7 +120,8 @@ class Seen(Frozen):
     Attributes:
         status: HTTP status; 0 when there was no answer in time, or another release gave it.
         ms: From sending to the whole answer.
-        rows: Per row prediction id, score, and the decision or the list; empty when unreadable.
+        rows: Per row prediction id, score, and the decision or the list; empty when the answer is
+            none, cannot be read or has not one prediction per row.
     """
 
     status: int
@@ -154,6 +155,14 @@ class Exposure(Frozen):
     events: tuple[str | None, ...]
     champion: Seen | None = None
     challenger: Seen | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each_per_row(self) -> Exposure:
+        rows = len(self.tenants)
+        answers = {len(seen.rows) for seen in (self.champion, self.challenger) if seen}
+        if len(self.events) != rows or answers - {0, rows}:
+            raise ValueError(f"{self.request_id}: tenants, events and answers are one per row")
+        return self
 
 
 class Evidence(Frozen):

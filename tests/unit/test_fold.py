@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from models.contracts.rollout import RolloutPlan, Tally
 from models.core.rollouts import fold as folding
@@ -153,6 +154,21 @@ def test_rankings_are_judged_unpaired_by_what_was_taken() -> None:
     records = [ranked(1, challenger_only, "b"), ranked(2, champion_only, "a"),
                outcome(0, name="b1"), outcome(1, name="a2")]  # fmt: skip
     assert found(folded(*records, plan=AB), "realised") == {1.0: 1}
+
+
+def test_the_ladder_s_answer_is_nobody_s_own() -> None:
+    """The challenger failed and the champion stepped in: no draw of the champion's requests."""
+    stepped = exposure(1, challenger=lost(), served="champion", weight=0.5)
+    assert folded(stepped, plan=AB).open == {}
+    assert set(folded(champion_only(1), plan=AB).open) == {"a1"}
+    assert folded(champion_only(1)).open == {}, "with copies only pairs are judged"
+
+
+def test_a_line_has_one_of_each_per_row() -> None:
+    with pytest.raises(ValidationError, match="one per row"):
+        exposure(1, events=(None, None))
+    with pytest.raises(ValidationError, match="one per row"):
+        exposure(1, tenants=("t", "t"), events=(None, None))
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

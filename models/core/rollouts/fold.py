@@ -185,7 +185,8 @@ class _Folding:
                                 (exposure.champion, exposure.challenger))  # fmt: skip
         paired = champion is not None and challenger is not None
         ranked = not isinstance(rows[row][2], bool)
-        if not paired and not (exposure.drawn and (ranked or self._plan.mirror < 1)):
+        own = exposure.drawn and exposure.served == exposure.assigned
+        if not paired and not (own and (ranked or self._plan.mirror < 1)):
             return
         waiting = Open(
             token=exposure.request_id, key=exposure.key, tenant=tenant, weight=exposure.weight,
