@@ -293,7 +293,7 @@ class Pool(Generic[T, R]):
 
     def _make_room(self, tried: int) -> None:
         with self._changed:
-            self.batch_rows, self._good = max(1, min(self.batch_rows, tried) // 2), 0
+            self.batch_rows, self._good = min(self.batch_rows, max(1, tried // 2)), 0
         _LOG.warning("out of the GPU's memory with %d rows; %d from now on", tried, self.batch_rows)
         if torch := sys.modules.get("torch"):
             torch.cuda.empty_cache()

@@ -22,11 +22,12 @@ from starlette.routing import Route
 from bentos import engine, limits, quiet, runtime
 from bentos.host import EngineHost, Found
 from bentos.lane_service import PASSED, wrap
-from gateway import drain, logs, traffic_log
+from gateway import connections, door, drain, logs, traffic_log
 from gateway.asked import ASKED, Asked
 from gateway.errors import StartError
 from gateway.guard import Guard
 from gateway.lane import App, Lane, OneProduct
+from gateway.limits import from_environment as client_limits
 from gateway.ports import Call, Reply
 from models import registry
 from models.contracts.api import OutcomeReport, OutcomeRequest, OutcomeResponse
@@ -99,6 +100,8 @@ class Serving:
         try:
             runtime.verify(PRODUCT, artifact_folder())
             traffic_log.verify()
+            door.verify()
+            client_limits()
             engine.lanes()
             engine.longest_wait()
         except StartError as error:
@@ -111,6 +114,7 @@ class Serving:
         quiet.install()
         logs.install(PRODUCT.key, ARGUMENTS.version)
         drain.install()
+        connections.install(client_limits())
         HOST.load(PRODUCT.key, ARGUMENTS.version)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
@@ -157,14 +161,18 @@ def guard(service: Any) -> Any:
     """Put guard and lane before a service; the last step of every service module."""
     if FAST_LANE:
         return wrap(service, _front)
-    service.add_asgi_middleware(Guard, refused=_refused)
+    service.add_asgi_middleware(_guarded)
     return service
 
 
 def _front(app: App) -> App:
     release, seconds = (PRODUCT.key, ARGUMENTS.version), PRODUCT.serving.timeout_s
     own = OneProduct(LANE, release, seconds=seconds, others=app, passed=PASSED)
-    return Guard(own, refused=_refused)
+    return _guarded(own)
+
+
+def _guarded(app: App) -> Guard:
+    return Guard(app, client_limits(), door.from_environment(), refused=_refused)
 
 
 def _refused(asked: Asked, path: str, status: int) -> None:

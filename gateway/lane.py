@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 
+from gateway import scope
 from gateway.asked import ASKED, DEADLINE_HEADER, Asked
 from gateway.meters import METERS
 from gateway.ports import FAULT_HEADER, Answers, Call, Headers, Late, Path, Reply, Shed, Wrong
@@ -71,23 +72,13 @@ class Lane:
     ) -> BaseModel | Reply:
         """Ask a model and log what it said: its response, or the refusal."""
         try:
+            scope.check_rows(asked.principal, request.rows)  # type: ignore[attr-defined]  # of every contract's request
             async with asyncio.timeout(_left(asked)):
                 done = await self._answers.answer(product, version, request, asked)
-        except Wrong as wrong:
-            return _json(wrong.status, wrong.body)
-        except Shed as shed:
-            METERS.inc("assay_shed_total", product=product, reason="queue")
-            return _later(f"too much waits here; send it again in {shed.seconds} s", shed.seconds)
-        except (Late, TimeoutError):
-            return _fault(504, "not answered in time; send fewer rows at once", b"late")
-        except Exception:  # noqa: BLE001 - whatever a model raises is one answer
-            _LOG.exception("%s %s did not answer", product, version)
-            return _fault(500, _UNEXPECTED, b"model")
-        try:
-            log, predictions = self._answers.log(product, done.version), done.response.predictions  # type: ignore[attr-defined]  # of every contract's response
-            log.answered(asked, done.rows, done.inputs, predictions, done.digests)
-        except SpoolError as error:
-            return not_logged(error)
+            log = self._answers.log(product, done.version)
+            log.answered(asked, done.rows, done.inputs, done.predictions, done.digests)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises is one answer
+            return _instead(product, error)
         return done.response
 
     def outcome(
@@ -95,7 +86,10 @@ class Lane:
     ) -> OutcomeResponse | Reply:
         """Take what came of predictions. Whether they exist is judged later."""
         try:
-            ids = self._answers.log(product, version).outcomes(reports, asked)
+            claimed = scope.claimed(asked.principal, reports)
+            ids = self._answers.log(product, version).outcomes(claimed, asked)
+        except scope.OutOfScope as refusal:
+            return _outside(refusal)
         except SpoolError as error:
             return not_logged(error)
         return OutcomeResponse(outcome_ids=ids)
@@ -178,6 +172,29 @@ def invalid(error: ValidationError) -> Reply:
 def not_logged(error: SpoolError) -> Reply:
     """The answer to what the log did not take."""
     return _later(f"not answered, because it could not be logged: {error}", RETRY_SECONDS)
+
+
+def _instead(product: str, error: Exception) -> Reply:
+    """The answer when there is none of the model, or it could not be logged."""
+    match error:
+        case scope.OutOfScope():
+            return _outside(error)
+        case Wrong():
+            return _json(error.status, error.body)
+        case SpoolError():
+            return not_logged(error)
+        case Shed():
+            METERS.inc("assay_shed_total", product=product, reason="queue")
+            return _later(f"too much waits here; send it again in {error.seconds} s", error.seconds)
+        case Late() | TimeoutError():
+            return _fault(504, "not answered in time; send fewer rows at once", b"late")
+        case _:
+            _LOG.error("%s did not answer", product, exc_info=error)
+            return _fault(500, _UNEXPECTED, b"model")
+
+
+def _outside(refusal: scope.OutOfScope) -> Reply:
+    return _json(refusal.status, {"error": str(refusal), "detail": refusal.detail})
 
 
 def _later(message: str, seconds: int) -> Reply:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from gateway.asked import Asked
 from gateway.traffic_log import TrafficLog
+from models.contracts.api import Answer
 from models.contracts.learner import Matrix
 from models.contracts.routing import RoutingTable
 
@@ -113,6 +114,12 @@ class Answered(NamedTuple):
     inputs: Matrix
     digests: Sequence[str] | None
     version: str
+
+    @property
+    def predictions(self) -> Sequence[Answer]:
+        """Of the response."""
+        told: Sequence[Answer] = self.response.predictions  # type: ignore[attr-defined]  # of every contract's
+        return told
 
 
 class Answers(Protocol):

@@ -201,7 +201,7 @@ ID = str(uuid.UUID(int=7))
         ({"label": "1", "prediction_id": ID}, "valid integer"),
         ({"prediction_id": ID}, "Field required"),
         ({"label": 1, "event_id": ""}, "at least 1 character"),
-        ({"label": 1, "event_id": "a", "tenant": "acme"}, "not permitted"),
+        ({"label": 1, "event_id": "a", "team": "acme"}, "not permitted"),
         ({"label": 1, "event_id": "a", "known_at": "2026-01-05T10:00:00"}, "timezone"),
         ({"label": 1, "event_id": "a", "known_at": "2999-01-05T10:00:00Z"}, "future"),
     ],
@@ -228,7 +228,7 @@ def test_openapi_describes_outcomes(client: httpx.Client):
     body = docs["paths"]["/outcome"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["properties"]["outcomes"]["maxItems"] == 1000
     report = docs["components"]["schemas"]["OutcomeReport"]["properties"]
-    assert set(report) == {"prediction_id", "event_id", "label", "known_at"}
+    assert set(report) == {"prediction_id", "event_id", "label", "known_at", "tenant"}
     assert all(field["description"] for field in report.values())
 
 
