@@ -1,9 +1,10 @@
-"""Everything that is decided about a request before the service sees it: size, type, request id.
+"""Everything that is decided about a request before the service sees it: caller, size, type, id.
 
-Raw ASGI, so it costs microseconds and also covers chunked bodies. It knows no model and no schema.
-Every refusal passes here, its own and the service's, so it is here that the log hears of them.
-Left to itself BentoML answers an endless, stalled or oddly typed body with 500 or 504, and a wrong
-path in plain text; here each of these ends as a 4xx with a JSON body.
+Raw ASGI, so it costs microseconds and also covers chunked bodies. It knows no model and no schema;
+who may come in is `Door`'s to say. Every refusal passes here, its own and the service's, so it is
+here that the log hears of them. Left to itself BentoML answers an endless, stalled or oddly typed
+body with 500 or 504, and a wrong path in plain text; here each of these ends as a 4xx with a JSON
+body, and what goes wrong inside as a 500 that tells nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import Any
 
+from gateway import door as doors
 from gateway.asked import ASKED, Asked
-from models.contracts.traffic import PURPOSE_HEADER, Purpose
+from gateway.door import Admitted, Door, Wanted
+from gateway.errors import Header, Refused
+from gateway.limits import Limits, from_environment
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,8 +34,14 @@ Refusal = Callable[[Asked, str, int], None]
 #: Refusals of these are logged; other paths are probes and typing errors.
 LOGGED_PATHS = frozenset({"/predict", "/outcome"})
 
-MAX_BODY_BYTES = 2_000_000
-BODY_SECONDS = 5.0
+#: On every answer: nothing may be guessed, kept, framed or run. What stands there is data.
+SECURITY: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
 
 #: A refusal that is longer than this carries input back, e.g. an unknown field with a huge name.
 MAX_REFUSAL_BYTES = 16_384
@@ -40,22 +50,14 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PLAIN = {
     404: "no such path; GET /docs.json lists what there is",
     405: "this path takes another method; see GET /docs.json",
+    500: "this failed here, not at your end; quote the answer's x-request-id to who runs it",
 }
+#: Of an answer that is replaced, what its reader still needs.
+_KEPT = frozenset({b"allow", b"retry-after", b"x-assay-fault"})
+_OWN = frozenset({b"server", b"x-request-id", *(name for name, _ in SECURITY)})
+_CLOSE: Header = (b"connection", b"close")
 _LOG = logging.getLogger("assay.guard")
-_PURPOSE = PURPOSE_HEADER.encode()
 _TOO_WRONG = "the body is not as GET /docs.json describes it, in more places than can be listed"
-
-
-class Refused(Exception):  # noqa: N818 - a decision about a request, not a fault of ours
-    """A request that goes no further.
-
-    Attributes:
-        status: HTTP status, 4xx.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Guard:
@@ -63,8 +65,9 @@ class Guard:
 
     Args:
         app: The application behind it.
-        max_body_bytes: Larger bodies are answered 413, whether announced or chunked.
-        body_seconds: A body that takes longer to arrive is answered 408.
+        limits: What one request may take; as the environment says if left out.
+        door: Lets callers in; that of the environment if left out.
+        wanted: From method and path to what a request is for.
         refused: Told of every POST to one of ``LOGGED_PATHS`` that is answered 400 or more: the
             request, its path and the status, before the answer goes out.
     """
@@ -72,17 +75,22 @@ class Guard:
     def __init__(
         self,
         app: App,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        body_seconds: float = BODY_SECONDS,
+        limits: Limits | None = None,
+        door: Door | None = None,
+        wanted: Callable[[str, str], Wanted] = doors.wanted_by_path,
         refused: Refusal | None = None,
     ) -> None:
         self.app = app
+        self.limits = limits or from_environment()
+        self.door = door or doors.from_environment()
+        self.wanted = wanted
         self.refused = refused
-        self.max_body_bytes = max_body_bytes
-        self.body_seconds = body_seconds
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP passes untouched."""
+        """Serve one request; of what is not HTTP, only the life of the process passes."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -91,26 +99,41 @@ class Guard:
         ASKED.set(asked)
         reply = _Reply(send, asked, partial(self._tell, scope, asked))
         try:
+            admitted = await self._admit(scope, headers)
             if scope["method"] == "POST":
                 _check_type(headers)
                 receive = _replay(await self._body(headers, receive), receive)
         except Refused as refusal:
-            await reply.error(refusal.status, str(refusal))
+            await reply.error(refusal.status, str(refusal), refusal.headers)
         except _HungUpError:
             return
         else:
-            await self._pass_on(scope, receive, reply)
+            purpose = doors.purpose_of(headers, admitted)
+            ASKED.set(asked._replace(purpose=purpose, principal=admitted.principal))
+            inner = {**scope, "headers": doors.within(scope["headers"], admitted)}
+            await self._pass_on(inner, receive, reply)
+
+    async def _admit(self, scope: Message, headers: dict[bytes, bytes]) -> Admitted:
+        """Before the body: a stranger must not make us read two megabytes."""
+        size = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+        size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        if size > self.limits.header_bytes:
+            most = self.limits.header_bytes
+            raise Refused(431, f"path and headers may have {most} bytes; send fewer", [_CLOSE])
+        return await self.door.admit(headers, self.wanted(scope["method"], scope["path"]))
 
     async def _pass_on(self, scope: Message, receive: Receive, reply: _Reply) -> None:
-        """The application's turn; what it lets through is answered further out, as BentoML does."""
+        """The application's turn; what it lets through is told here and answered plainly."""
         try:
             await self.app(scope, receive, reply)
         except asyncio.CancelledError:
             reply.ended(504)
             raise
         except Exception:
-            reply.ended(500)
-            raise
+            if reply.started:
+                raise
+            _LOG.exception("a request failed")
+            await reply.error(500, _PLAIN[500])
 
     def _tell(self, scope: Message, asked: Asked, status: int) -> None:
         logged = scope["method"] == "POST" and scope["path"] in LOGGED_PATHS
@@ -123,13 +146,15 @@ class Guard:
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         announced = headers.get(b"content-length", b"")
-        if announced.isdigit() and int(announced) > self.max_body_bytes:
+        if announced.isdigit() and int(announced) > self.limits.body_bytes:
             raise self._too_large()
         try:
-            async with asyncio.timeout(self.body_seconds):
+            async with asyncio.timeout(self.limits.body_seconds):
                 return await self._collect(receive)
         except TimeoutError:
-            raise Refused(408, f"the body did not arrive within {self.body_seconds} s") from None
+            late = f"the body did not arrive within {self.limits.body_seconds} s"
+            # what still comes would keep the connection, byte by byte
+            raise Refused(408, late, [_CLOSE]) from None
 
     async def _collect(self, receive: Receive) -> bytes:
         body = bytearray()
@@ -138,13 +163,15 @@ class Guard:
             if message["type"] == "http.disconnect":
                 raise _HungUpError
             body += message.get("body", b"")
-            if len(body) > self.max_body_bytes:
+            if len(body) > self.limits.body_bytes:
                 raise self._too_large()
             if not message.get("more_body", False):
                 return bytes(body)
 
     def _too_large(self) -> Refused:
-        return Refused(413, f"a body may have {self.max_body_bytes} bytes; send fewer rows at once")
+        return Refused(
+            413, f"a body may have {self.limits.body_bytes} bytes; send fewer rows at once"
+        )
 
 
 class _HungUpError(Exception):
@@ -152,13 +179,13 @@ class _HungUpError(Exception):
 
 
 class _Reply:
-    """Sends on, with the request id on every answer and short JSON in place of other refusals."""
+    """Sends on, with our headers on every answer and short JSON in place of other refusals."""
 
     def __init__(self, send: Send, asked: Asked, tell: Callable[[int], None]) -> None:
         self._send = send
         self._request_id = asked.request_id.encode()
         self._tell = tell
-        self._started = self._replaced = False
+        self.started = self._replaced = False
 
     async def __call__(self, message: Message) -> None:
         """Pass one message of the application on."""
@@ -167,33 +194,36 @@ class _Reply:
         if message["type"] == "http.response.start":
             if text := _replacement(message):
                 self._replaced = True
-                allow = [pair for pair in message["headers"] if pair[0] == b"allow"]
-                await self.error(message["status"], text, allow)
+                kept = [pair for pair in message["headers"] if pair[0] in _KEPT]
+                await self.error(message["status"], text, kept)
                 return
             self.ended(message["status"])
-            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
+            message["headers"] = self._headers(message["headers"])
         await self._send(message)
 
-    async def error(
-        self, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None
-    ) -> None:
+    async def error(self, status: int, text: str, extra: Iterable[Header] = ()) -> None:
         """Answer by ourselves."""
         self.ended(status)
         body = json.dumps({"error": text}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", self._request_id),
-            *(extra or []),
-        ]
+        headers = self._headers(
+            [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                *extra,
+            ]
+        )
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
     def ended(self, status: int) -> None:
         """Note how the request ended, once."""
-        if not self._started:
-            self._started = True
+        if not self.started:
+            self.started = True
             self._tell(status)
+
+    def _headers(self, given: Iterable[Header]) -> list[Header]:
+        own = [pair for pair in given if pair[0].lower() not in _OWN]
+        return [*own, *SECURITY, (b"x-request-id", self._request_id)]
 
 
 def _replacement(start: Message) -> str | None:
@@ -211,12 +241,14 @@ def _check_type(headers: dict[bytes, bytes]) -> None:
         raise Refused(415, "the body must be JSON; send content-type: application/json")
 
 
+def request_id(given: bytes) -> str:
+    """The client's when it is a plain token, else a fresh one."""
+    return given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
 def _asked(headers: dict[bytes, bytes]) -> Asked:
-    """The client's request id when it is a plain token, else a fresh one."""
-    given = headers.get(b"x-request-id", b"")
-    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    purpose: Purpose = "golden" if headers.get(_PURPOSE) == b"golden" else "traffic"
-    return Asked(request_id, time.monotonic_ns(), purpose)
+    name = request_id(headers.get(b"x-request-id", b""))
+    return Asked(name, time.monotonic_ns(), "traffic", doors.NOBODY)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -1,4 +1,7 @@
-"""The service's own log lines as JSON, one object a line. Never a payload: ids and reasons only."""
+"""The service's own log lines as JSON, one object a line. Never a payload: ids and reasons only.
+
+What others of the process write keeps its form, and loses its secrets.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from gateway import redact
 from gateway.asked import ASKED
 
 #: Root of the loggers that are ours; BentoML's keep their own form.
@@ -39,8 +43,9 @@ class JsonLines(logging.Formatter):
 def install(product: str, version: str) -> None:
     """Send our lines to the standard output; in a worker, twice is once."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines(product, version))
+    handler.setFormatter(redact.Redacting(JsonLines(product, version)))
     logger = logging.getLogger(NAME)
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    redact.install()

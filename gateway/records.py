@@ -99,6 +99,7 @@ def outcomes(product: ModelProduct, reports: Sequence[OutcomeReport], at: dateti
             "known_at": iso(report.known_at) if report.known_at else received_at,
             "received_at": received_at,
             "source": "http",
+            "tenant": report.tenant,
         }
         for report in reports
     ]

@@ -1,19 +1,16 @@
-"""The admin HTTP service: versions, best, performance, rollback, alerts. Loopback, with a token.
+"""The admin HTTP service: versions, best, performance, rollback, alerts. Loopback.
 
-A thin face of ``operations``; the token lies in ``<home>/keys/admin-token``. The pages of the
-evaluations and incidents are handed out without it: they are what links in the UI point to. It also
-sweeps for alerts, because a dead daemon cannot report itself.
+A thin face of ``operations``; who may call it and who did is ``admin_access``'s affair. The pages
+of evaluations and incidents are handed out to everybody: they are what links in the UI point to.
+It also sweeps for alerts, because a dead daemon cannot report itself.
 """
 
 from __future__ import annotations
 
-import hmac
 import re
-import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,14 +20,22 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from gateway import redact
+from gateway.errors import Refused
+from gateway.guard import request_id
 from models.core.regression import judge_regression
-from models.registry import ProductError, get
+from models.registry import ProductError
 from orchestration import operations
+from orchestration.admin_access import (
+    Access,
+    OutOfScopeError,
+    permitted,
+    require_all_products,
+)
 from orchestration.pages import page_routes
 from orchestration.settings import Settings
 from orchestration.watch import EVERY_SECONDS, watch
 from stores.deployer import RolloutError
-from stores.files import write_atomic
 from stores.ledger import LedgerError
 
 if TYPE_CHECKING:
@@ -79,14 +84,6 @@ class AutoRollbackBody(_Body):
     degradation_threshold: float = Field(default=0.05, ge=0, lt=1)
 
 
-def token(home: Path) -> str:
-    """The admin token, made on first use and readable by its owner only."""
-    path = home / "keys" / "admin-token"
-    if not path.exists():
-        write_atomic(path, secrets.token_urlsafe(32))
-    return path.read_text(encoding="utf-8")
-
-
 def build_app(settings: Settings, sweep_seconds: float = EVERY_SECONDS) -> Starlette:
     """The ASGI application; every route answers JSON, and errors say what to do.
 
@@ -94,15 +91,23 @@ def build_app(settings: Settings, sweep_seconds: float = EVERY_SECONDS) -> Starl
         settings: Where everything is.
         sweep_seconds: Seconds between two sweeps for alerts; none comes at once.
     """
-    expected = f"Bearer {token(settings.home_paths().root)}"
+    access = Access(settings.home_paths())
 
     def route(path: str, method: str, act: Callable[[Settings, Any], Answer]) -> Route:
         async def endpoint(request: Request) -> JSONResponse:
-            given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), expected.encode()):
-                return _error(401, "send 'Authorization: Bearer <content of keys/admin-token>'")
-            data = request.query_params if method == "GET" else await request.body()
-            return await _answer(act, settings, data)
+            name = request_id(request.headers.get("x-request-id", "").encode())
+            try:
+                call, body = await access.enter(request)
+            except Refused as refusal:
+                answer = _error(refusal.status, str(refusal))
+                answer.raw_headers.extend(refusal.headers)
+            else:
+                data = request.query_params if method == "GET" else body
+                answer = await _answer(act, settings, data)
+                status = answer.status_code
+                await run_in_threadpool(access.note, call, request, body, status, name)
+            answer.headers["x-request-id"] = name
+            return answer
 
         return Route(path, endpoint, methods=[method])
 
@@ -124,18 +129,19 @@ def build_app(settings: Settings, sweep_seconds: float = EVERY_SECONDS) -> Starl
 
 def app() -> Starlette:
     """The application with the environment's settings (`uvicorn --factory`)."""
+    redact.install()
     return build_app(Settings())
 
 
 def versions(settings: Settings, query: Any) -> Answer:
     """``GET /models/versions?product=``: every release with its figures, newest first."""
-    found = operations.versions(get(query.get("product", "")), settings)
+    found = operations.versions(permitted(query.get("product", "")), settings)
     return 200, [version.model_dump(mode="json") for version in found]
 
 
 def best(settings: Settings, query: Any) -> Answer:
     """``GET /models/best?product=&metric=``: releases whose interval reaches the best value."""
-    product = get(query.get("product", ""))
+    product = permitted(query.get("product", ""))
     metric = query.get("metric", product.gate.metric)
     found = operations.best(product, settings, metric)
     return 200, [version.model_dump(mode="json") for version in found]
@@ -145,7 +151,7 @@ def rollback(settings: Settings, body: bytes) -> Answer:
     """``POST /models/rollback``: serve another release, back or forward, with a ledger entry."""
     asked = _parsed(RollbackBody, body)
     done = operations.go_to(
-        get(asked.product), settings, asked.version_id, asked.reason, _quiet, by=asked.by
+        permitted(asked.product), settings, asked.version_id, asked.reason, _quiet, by=asked.by
     )
     return 200, done.model_dump(mode="json")
 
@@ -153,21 +159,21 @@ def rollback(settings: Settings, body: bytes) -> Answer:
 def approve(settings: Settings, body: bytes) -> Answer:
     """``POST /models/approve``: a named person's word for the challenger that waits."""
     asked = _parsed(ApproveBody, body)
-    entry = operations.approve(get(asked.product), settings, asked.by)
+    entry = operations.approve(permitted(asked.product), settings, asked.by)
     return 200, entry.model_dump(mode="json")
 
 
 def performance(settings: Settings, body: bytes) -> Answer:
     """``POST /models/performance``: record realised metrics beside the release."""
     asked = _parsed(PerformanceBody, body)
-    release = operations.record_performance(get(asked.product), settings, asked.metrics)
+    release = operations.record_performance(permitted(asked.product), settings, asked.metrics)
     return 200, {"version": release.version, "recorded": sorted(asked.metrics)}
 
 
 def auto_rollback(settings: Settings, body: bytes) -> Answer:
     """``POST /models/auto-rollback``: go back when the drop is large and statistically proven."""
     asked = _parsed(AutoRollbackBody, body)
-    product = get(asked.product)
+    product = permitted(asked.product)
     serving = [v for v in operations.versions(product, settings) if "champion" in v.aliases]
     if not serving or asked.metric not in serving[0].metrics:
         raise LedgerError(f"{product.key}: no release was measured by {asked.metric!r}")
@@ -190,6 +196,7 @@ def alerts(settings: Settings, query: Any) -> Answer:
     """``GET /alerts?open=1&limit=``: incidents, newest first, with who was told."""
     from stores.alerts import Alerts
 
+    require_all_products()
     table = Alerts(settings.home_paths().alerts)
     limit = int(query.get("limit", 100))
     found = table.incidents(open_only=query.get("open", "") in ("1", "true"), limit=limit)
@@ -278,7 +285,7 @@ async def _answer(
 
 
 _STATUS: dict[type[Exception], int] = {
-    ProductError: 404, LedgerError: 409, RolloutError: 503, ValueError: 400
+    ProductError: 404, OutOfScopeError: 403, LedgerError: 409, RolloutError: 503, ValueError: 400
 }  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from orchestration.cli_alerts import add_alert_commands
 from orchestration.cli_compare import compare
+from orchestration.cli_deploy import deploy
+from orchestration.cli_keys import keys
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -256,7 +258,9 @@ def demo() -> None:
 
 
 app.command()(compare)
+app.command()(deploy)
 add_alert_commands(app)
+app.add_typer(keys, name="keys")
 
 
 def _print_failed_checks(result: dg.ExecuteInProcessResult) -> None:

@@ -5,7 +5,6 @@ It is the truth about what serves; aliases, bentos and services follow it. It de
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pydantic import JsonValue
 from models.contracts.base import Frozen
 from models.contracts.results import GateDecision, Release
 from models.contracts.rollout import RolloutStep
+from models.core.seal import Sealed, broken, following
 from stores.files import sync_folder
 
 #: ``regression``: monitoring found the champion below its promise or its predecessor.
@@ -36,7 +36,6 @@ Kind = Literal[
     "rollout_step",
     "promotion",
 ]
-GENESIS = "0" * 64
 VERSION = "v%Y%m%d_%H%M%S"
 
 
@@ -44,20 +43,10 @@ class LedgerError(Exception):
     """The ledger cannot be trusted or the request makes no sense; the message says what to do."""
 
 
-class Entry(Frozen):
-    """One fact. ``digest`` covers every other field, ``previous`` the entry before."""
+class Entry(Sealed):
+    """One fact."""
 
-    sequence: int
-    at: datetime
     kind: Kind
-    body: dict[str, JsonValue]
-    previous: str
-    digest: str
-
-
-def _digest(sequence: int, at: datetime, kind: str, body: dict[str, JsonValue], last: str) -> str:
-    text = json.dumps([sequence, at.isoformat(), kind, body, last], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def now_utc() -> datetime:
@@ -78,17 +67,14 @@ class Ledger:
         Raises:
             LedgerError: A line was altered, removed or inserted.
         """
-        entries, last = [], GENESIS
+        entries = []
         for number, line in enumerate(self._lines()):
             try:
-                entry = Entry.model_validate_json(line)
+                entries.append(Entry.model_validate_json(line))
             except ValueError as error:
                 raise self._broken(number) from error
-            expected = _digest(entry.sequence, entry.at, entry.kind, entry.body, last)
-            if (entry.sequence, entry.previous, entry.digest) != (number, last, expected):
-                raise self._broken(number)
-            entries.append(entry)
-            last = entry.digest
+        if (place := broken(entries)) is not None:
+            raise self._broken(place)
         return tuple(entries)
 
     def append(
@@ -114,17 +100,7 @@ class Ledger:
             if while_serving is not None:
                 self._require_current(while_serving)
             last = entries[-1] if entries else None
-            at = max(self._clock(), last.at) if last else self._clock()
-            previous = last.digest if last else GENESIS
-            digest = _digest(len(entries), at, kind, content, previous)
-            entry = Entry(
-                sequence=len(entries),
-                at=at,
-                kind=kind,
-                body=content,
-                previous=previous,
-                digest=digest,
-            )
+            entry = following(Entry, last, self._clock(), kind, content)
             with self.path.open("ab") as stream:
                 stream.write(entry.model_dump_json().encode() + b"\n")
                 stream.flush()

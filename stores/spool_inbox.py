@@ -1,8 +1,9 @@
 """Outcome files that people drop into ``<home>/inbox/outcomes/``: Parquet or CSV.
 
 Columns: ``product`` (key), ``prediction_id`` or ``event_id`` (exactly one per row), ``label`` (0 or
-1), ``known_at`` (UTC). A file enters as a whole or not at all: one that does not fit goes to
-``<home>/quarantine/outcomes/`` with its reason. The same content again changes nothing.
+1), ``known_at`` (UTC) and, when only rows of one tenant are meant, ``tenant``. A file enters as a
+whole or not at all: one that does not fit goes to ``<home>/quarantine/outcomes/`` with its reason.
+The same content again changes nothing.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _checked(file: Path, slugs: Mapping[str, str]) -> pa.Table:
     wanted = pa.schema([
         pa.field("product", pa.string(), nullable=False), pa.field("prediction_id", pa.string()),
         pa.field("event_id", pa.string()), pa.field("label", pa.int64(), nullable=False),
-        pa.field("known_at", pa.timestamp("us"), nullable=False),
+        pa.field("known_at", pa.timestamp("us"), nullable=False), pa.field("tenant", pa.string()),
     ])  # fmt: skip
     # DuckDB, which reads CSV, drops the offset of a time: times are read as text
     as_text = wanted.set(wanted.get_field_index("known_at"), pa.field("known_at", pa.string()))
@@ -165,7 +166,9 @@ def _by_product(rows: pa.Table) -> list[tuple[str, pa.Table]]:
 
 def _land(home: Home, name: str, mine: pa.Table, slug: str, now: datetime) -> bool:
     """Land a product's rows; False when the same content is there already, under any day."""
-    digest = content_digest(mine)
+    # a column that says nothing is no other content: files of before it came are known again
+    silent = mine["tenant"].null_count == mine.num_rows
+    digest = content_digest(mine.drop_columns("tenant") if silent else mine)
     part = f"inbox-{digest}"
     if any((spool_parts.folder(home, "outcome") / slug).glob(f"day=*/{part}.parquet")):
         return False
@@ -179,6 +182,7 @@ def _land(home: Home, name: str, mine: pa.Table, slug: str, now: datetime) -> bo
             known_at=row["known_at"].replace(tzinfo=UTC),
             received_at=now,
             source=name,
+            tenant=row["tenant"] or None,
         )
         for number, row in enumerate(mine.to_pylist())
     ]

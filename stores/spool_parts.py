@@ -69,7 +69,7 @@ def outcomes_schema() -> pa.Schema:
     return _schema(
         outcome_id=pa.string(), product=pa.string(), prediction_id=pa.string(),
         event_id=pa.string(), label=pa.int64(), known_at=pa.timestamp("us"),
-        received_at=pa.timestamp("us"), source=pa.string(),
+        received_at=pa.timestamp("us"), source=pa.string(), tenant=pa.string(),
     )  # fmt: skip
 
 
@@ -108,9 +108,15 @@ def folder(home: Home, kind: RecordKind) -> Path:
 
 
 def prepare(home: Home) -> None:
-    """Make the files without rows that let every reader start before there is traffic."""
+    """Make the files without rows that let every reader start before there is traffic.
+
+    Anew when a column has come since: readers unite the columns of all files by name.
+    """
+    import pyarrow.parquet as pq
+
     for kind in LOGS:
-        if not (empty := folder(home, kind) / "empty.parquet").exists():
+        empty = folder(home, kind) / "empty.parquet"
+        if not empty.exists() or not pq.read_schema(empty).equals(schema(kind)):
             write_again(empty, _parquet(table(kind, ())))
 
 
@@ -204,39 +210,49 @@ def merge_small_parts(home: Home, slug: str) -> int:
                 )
                 write_again(plan, json.dumps({"into": target, "parts": names}))
             if plan.exists():
-                _merge(day, plan)
+                _merge(day, plan, schema(kind))
                 merged += 1
     return merged
 
 
-def _merge(day: Path, plan: Path) -> None:
+def _merge(day: Path, plan: Path, columns: pa.Schema) -> None:
     listed = json.loads(plan.read_text(encoding="utf-8"))
     target = day / listed["into"]
     for torn in day.glob(".merged-*"):
         torn.unlink()
     if not target.exists():
-        _concatenate([day / name for name in listed["parts"]], target)
+        _concatenate([day / name for name in listed["parts"]], target, columns)
     for name in listed["parts"]:
         (day / name).unlink(missing_ok=True)
     plan.unlink()
     sync_folder(day)
 
 
-def _concatenate(sources: Sequence[Path], target: Path) -> None:
+def _concatenate(sources: Sequence[Path], target: Path, columns: pa.Schema) -> None:
     """Row group by row group: a day may be larger than the memory."""
     import pyarrow.parquet as pq
 
     aside = target.with_name(f".{target.name}.{uuid4().hex}")
     with aside.open("xb") as stream:
-        with pq.ParquetWriter(stream, pq.read_schema(sources[0]), compression="zstd") as writer:
+        with pq.ParquetWriter(stream, columns, compression="zstd") as writer:
             for source in sources:
                 with pq.ParquetFile(source) as file:
                     for group in range(file.num_row_groups):
-                        writer.write_table(file.read_row_group(group))
+                        writer.write_table(_with_all(file.read_row_group(group), columns))
         stream.flush()
         os.fsync(stream.fileno())
     aside.replace(target)
     sync_folder(target.parent)
+
+
+def _with_all(rows: pa.Table, columns: pa.Schema) -> pa.Table:
+    """Rows of before a column came, with nulls in it."""
+    import pyarrow as pa
+
+    for field in columns:
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(columns.names).cast(columns)
 
 
 def _day(path: Path) -> date:
@@ -256,7 +272,7 @@ def _parquet(rows: pa.Table) -> bytes:
 def _schema(**types: pa.DataType) -> pa.Schema:
     import pyarrow as pa
 
-    optional = {"event_id", "prediction_id", "inputs"} if "outcome_id" in types else {
+    optional = {"event_id", "prediction_id", "tenant"} if "outcome_id" in types else {
         "event_id", "inputs"}  # fmt: skip
     return pa.schema(
         [pa.field(name, kind, nullable=name in optional) for name, kind in types.items()]

@@ -9,7 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from models.contracts.incidents import AlertKind, Incident
-from orchestration.admin import build_app, token
+from orchestration.admin import build_app
+from orchestration.admin_access import token
 from orchestration.running import instance
 from orchestration.settings import Settings
 from orchestration.watch import build_watchdog

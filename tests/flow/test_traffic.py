@@ -38,7 +38,7 @@ def outcome(key: str, label: int, age: timedelta, **ids: str) -> Any:
     record = OutcomeRecord(
         outcome_id=key, product=PRODUCT.key, prediction_id=ids.get("prediction_id"),
         event_id=ids.get("event_id"), label=label, known_at=NOW - age, received_at=NOW - age,
-        source="http",
+        source="http", tenant=ids.get("tenant"),
     )  # fmt: skip
     return "outcome", record
 
@@ -52,12 +52,14 @@ LOG = (
     prediction("open", 2 * HOUR, inputs=None),
     prediction("waiting", HOUR / 2),
     prediction("golden", timedelta(0), purpose="golden"),
+    prediction("shadow", timedelta(0), purpose="shadow"),
     outcome("o1", 1, 2 * DAY, prediction_id="known"),
     outcome("o2", 1, 2 * DAY, event_id="event of by event"),
     outcome("o3", 1, 2 * DAY, prediction_id="contradicted"),
     outcome("o4", 0, DAY, prediction_id="contradicted"),
     outcome("o5", 1, HOUR / 4, prediction_id="waiting"),
     outcome("o6", 1, DAY, prediction_id="nobody"),
+    outcome("o7", 0, HOUR, event_id="event of known", tenant="another"),
     (
         "refusal",
         RefusalRecord(
@@ -125,7 +127,7 @@ def test_without_traffic_every_table_is_there_without_rows(empty: dict[str, pd.D
 def test_a_lost_line_fails_its_check_and_stops_nothing(ran: Ran) -> None:
     assert ran.result.success
     assert list(ran.failed) == ["complete"]
-    assert "line 15 is torn or altered" in ran.failed["complete"]
+    assert "line 17 is torn or altered" in ran.failed["complete"]
     materialized = {e.asset_key.path[-1] for e in ran.result.get_asset_materialization_events()}
     assert {"predictions", "outcomes", "refusals", "daily_usage"} <= materialized
 
@@ -146,7 +148,7 @@ def test_the_join_says_what_is_known_of_each_prediction(ran: Ran) -> None:
 
 
 def test_what_belongs_to_no_prediction_is_kept_apart(ran: Ran) -> None:
-    assert list(ran.table("orphans")["outcome_id"]) == ["o6"]
+    assert list(ran.table("orphans")["outcome_id"]) == ["o6", "o7"]
     assert list(ran.table("refusals")["status"]) == [503]
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from gateway.asked import ASKED, Asked
-from gateway.guard import MAX_REFUSAL_BYTES, Guard
+from gateway.guard import MAX_REFUSAL_BYTES, SECURITY, Guard
+from gateway.limits import Limits
 from gateway.logs import JsonLines
 
 JSON = [(b"content-type", b"application/json")]
+EIGHT = Limits(body_bytes=8)
 
 
 class App:
@@ -71,10 +73,10 @@ def test_a_chunked_body_reaches_the_app_whole():
 
 def test_the_limit_is_exact_for_announced_and_chunked_bodies():
     for headers in (JSON, [*JSON, (b"content-length", b"8")]):
-        assert ask(App(), [part(b"x" * 8)], headers, max_body_bytes=8)[0]["status"] == 200
+        assert ask(App(), [part(b"x" * 8)], headers, limits=EIGHT)[0]["status"] == 200
     app = App()
-    chunked = ask(app, [part(b"x" * 5, True), part(b"x" * 4)], max_body_bytes=8)
-    announced = ask(app, [part(b"")], [*JSON, (b"content-length", b"9")], max_body_bytes=8)
+    chunked = ask(app, [part(b"x" * 5, True), part(b"x" * 4)], limits=EIGHT)
+    announced = ask(app, [part(b"")], [*JSON, (b"content-length", b"9")], limits=EIGHT)
     assert [chunked[0]["status"], announced[0]["status"]] == [413, 413]
     assert app.body is None
     assert "8 bytes" in json.loads(chunked[1]["body"])["error"]
@@ -82,8 +84,10 @@ def test_the_limit_is_exact_for_announced_and_chunked_bodies():
 
 def test_a_body_that_stalls_is_408_and_never_reaches_the_app():
     app = App()
-    sent = ask(app, [part(b"a", True), 1.0, part(b"b")], body_seconds=0.05)
+    sent = ask(app, [part(b"a", True), 1.0, part(b"b")], limits=Limits(body_seconds=0.05))
     assert sent[0]["status"] == 408
+    # what still trickles in would keep the connection
+    assert header(sent, b"connection") == b"close"
     assert app.body is None
 
 
@@ -170,23 +174,77 @@ def test_the_log_hears_of_every_refused_post_once(status: int):
 
 def test_the_log_hears_of_the_guard_s_own_refusals():
     told = Told()
-    ask(App(), [part(b"x" * 9)], [*JSON, ID], max_body_bytes=8, refused=told)
+    ask(App(), [part(b"x" * 9)], [*JSON, ID], limits=EIGHT, refused=told)
     ask(App(), [part(b"")], [(b"content-type", b"text/plain"), ID], refused=told)
-    ask(App(), [part(b"", True), 1.0], [*JSON, ID], body_seconds=0.01, refused=told)
+    ask(App(), [part(b"", True), 1.0], [*JSON, ID], limits=Limits(body_seconds=0.01), refused=told)
     assert told.of == [("r7", "/predict", status) for status in (413, 415, 408)]
 
 
-@pytest.mark.parametrize(
-    ("raised", "status"), [(ArithmeticError, 500), (asyncio.CancelledError, 504)]
-)
-def test_what_is_answered_further_out_is_heard_of_too(raised: type[BaseException], status: int):
+def test_what_takes_too_long_is_heard_of_too():
     async def app(*_: Any) -> None:
-        raise raised
+        raise asyncio.CancelledError
 
     told = Told()
-    with pytest.raises(raised):
+    with pytest.raises(asyncio.CancelledError):
         ask(app, [part(b"")], [*JSON, ID], refused=told)
-    assert told.of == [("r7", "/predict", status)]
+    assert told.of == [("r7", "/predict", 504)]
+
+
+def test_a_failure_inside_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture):
+    async def app(*_: Any) -> None:
+        raise ArithmeticError("a row of acme")
+
+    told = Told()
+    sent = ask(app, [part(b"")], [*JSON, ID], refused=told)
+    assert (sent[0]["status"], told.of) == (500, [("r7", "/predict", 500)])
+    assert b"acme" not in sent[1]["body"]
+    assert "ArithmeticError" in caplog.text
+    said = ask(App(500, [(b"x-assay-fault", b"model")]), [part(b"")])
+    assert b"as the app said" not in said[1]["body"]
+    assert header(said, b"x-assay-fault") == b"model"
+
+
+def test_a_failure_after_the_answer_began_is_not_answered_twice():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        ask(app, [part(b"")])
+
+
+def test_every_answer_has_the_security_headers_once_and_names_no_server():
+    loud = [(b"server", b"x/1"), (b"Cache-Control", b"public"), (b"x-request-id", b"other")]
+    for sent in (
+        ask(App(200, loud), [part(b"")], [*JSON, ID]),
+        ask(App(404), [part(b"")]),
+        ask(App(), [part(b"x" * 9)], limits=EIGHT),
+        ask(App(), [], [(b"x", b"y" * 20_000)], "GET"),
+    ):
+        names = [name.lower() for name, _ in sent[0]["headers"]]
+        assert len(names) == len(set(names))
+        assert set(SECURITY) <= set(sent[0]["headers"])
+        assert b"server" not in names
+    assert header(ask(App(200, loud), [part(b"")], [*JSON, ID]), b"x-request-id") == b"r7"
+
+
+def test_long_headers_are_431_and_the_body_is_not_read():
+    app = App()
+    for long in ([(b"a", b"x" * 16_384)], [(b"%d" % n, b"") for n in range(4_000)]):
+        sent = ask(app, [part(b"")], [*JSON, *long])
+        assert sent[0]["status"] == 431
+    assert app.body is None
+    assert ask(app, [part(b"")], [*JSON, (b"a", b"x" * 16_000)])[0]["status"] == 200
+
+
+def test_a_websocket_is_closed():
+    sent = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+
+    asyncio.run(Guard(App())({"type": "websocket"}, None, send))  # type: ignore[arg-type]
+    assert sent == ["websocket.close"]
 
 
 def test_a_log_that_fails_does_not_fail_the_answer(caplog: pytest.LogCaptureFixture):

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from gateway.guard import MAX_BODY_BYTES
+from gateway.limits import Limits
 from models.risk.sync_conflict.product import PRODUCT
 from tests.service.asking import JSON, Row, send
 
@@ -127,10 +127,10 @@ def test_ten_megabytes_are_413_announced_or_chunked(client: httpx.Client):
             yield body[start : start + 65_536]
 
     announced = client.post("/predict", content=body, headers=JSON)
-    check_refusal(announced, 413, str(MAX_BODY_BYTES))
+    check_refusal(announced, 413, str(Limits().body_bytes))
     chunked = client.post("/predict", content=chunks(), headers=JSON)
     assert "content-length" not in chunked.request.headers
-    check_refusal(chunked, 413, str(MAX_BODY_BYTES))
+    check_refusal(chunked, 413, str(Limits().body_bytes))
 
 
 @pytest.mark.parametrize(

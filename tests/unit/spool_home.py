@@ -33,10 +33,11 @@ def prediction(number: int, at: datetime = NOON, about: datetime | None = None) 
     return encode(number, "prediction", record.model_dump(mode="json"))
 
 
-def outcome(number: int) -> bytes:
+def outcome(number: int, tenant: str | None = None) -> bytes:
     record = OutcomeRecord(
         outcome_id=f"o{number}", product=PRODUCT.key, prediction_id="p1", event_id=None, label=1,
         known_at=NOON, received_at=NOON, source="http",
+        tenant=tenant,
     )  # fmt: skip
     return encode(number, "outcome", record.model_dump(mode="json"))
 

@@ -8,7 +8,8 @@ from starlette.testclient import TestClient
 from models.contracts.incidents import Observation
 from models.contracts.results import Estimate, Evaluation, Release, Scorecard
 from models.registry import get
-from orchestration.admin import build_app, token
+from orchestration.admin import build_app
+from orchestration.admin_access import token
 from orchestration.settings import Settings
 from stores.alerts import Alerts, Rules
 from stores.ledger import Ledger

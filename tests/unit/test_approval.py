@@ -9,7 +9,8 @@ from assets.stages.common import stage_key
 from assets.stages.promotion import Promotion, approval_check, standing_decision
 from models.contracts.results import Evaluation
 from orchestration import operations
-from orchestration.admin import build_app, token
+from orchestration.admin import build_app
+from orchestration.admin_access import token
 from orchestration.settings import Settings
 from stores.ledger import Ledger, LedgerError
 from tests.unit.loop_home import PRODUCT, WAITING, ago, decide, write

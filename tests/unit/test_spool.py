@@ -205,6 +205,28 @@ def test_many_small_parts_of_a_day_become_one(
     assert place.ids() == once(1, 2, 3, 4, 5)
 
 
+def test_rows_of_before_a_column_came_go_on_without_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outcomes had no tenant once: files of then are read and merged with those of now."""
+    place.write(1, outcome(1))
+    place.ingest()
+    (part,) = spool_parts.parts(place.home, "outcome")
+    folder = spool_parts.folder(place.home, "outcome")
+    for path in (part, folder / "empty.parquet"):
+        old = pq.read_table(path, partitioning=None).drop_columns("tenant")
+        pq.write_table(old, path)
+    monkeypatch.setattr(spool_parts, "MERGE_PARTS", 2)
+    place.write(2, outcome(2, tenant="acme"))
+    place.ingest()
+    (merged,) = spool_parts.parts(place.home, "outcome")
+    table = pq.read_table(merged, partitioning=None)
+    assert table.schema.equals(spool_parts.outcomes_schema())
+    found = {row["outcome_id"]: row["tenant"] for row in table.to_pylist()}
+    assert found == {"o1": None, "o2": "acme"}
+    assert pq.read_schema(folder / "empty.parquet").equals(spool_parts.outcomes_schema())
+
+
 def test_another_reader_s_look_at_a_dead_writer_s_segment_is_no_lock(place: Place) -> None:
     dead = place.write(1, prediction(1), state=".open")
     with dead.open("rb") as stream:

@@ -76,3 +76,14 @@ def test_a_file_that_does_not_fit_goes_to_quarantine_with_its_reason(
     told = json.loads((folder / "bad.parquet.reason.json").read_text())
     assert told == {"reason": bad.reason}
     assert waiting(place.home, [PRODUCT]) == ()
+
+
+def test_a_file_may_say_whose_rows_are_meant_and_a_silent_column_says_nothing(place: Place) -> None:
+    drop(place, "monday.parquet", outcomes())
+    silent = pa.array([None], pa.string())
+    drop(place, "same.parquet", outcomes(tenant=silent))
+    drop(place, "tuesday.parquet", outcomes(tenant=["acme"]))
+    assert [file.status for file in place.ingest().files] == ["landed", "known", "landed"]
+    parts = spool_parts.parts(place.home, "outcome")
+    tenants = [pq.read_table(part, partitioning=None)["tenant"].to_pylist() for part in parts]
+    assert sorted(tenants, key=str) == [["acme"], [None]]

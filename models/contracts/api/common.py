@@ -82,6 +82,12 @@ class OutcomeReport(BaseModel):
     event_id: str | None = Field(
         default=None, min_length=1, max_length=200, description="As it was sent to POST /predict"
     )
+    tenant: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Owner of the row; needed beside event_id when your key is of several tenants",
+    )
     label: int = Field(ge=0, le=1, description="1 when what was predicted happened, else 0")
     known_at: PastTime | None = Field(
         default=None, description="When the outcome became known; absent: now"
