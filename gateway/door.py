@@ -9,44 +9,24 @@ loopback. Bodies are not looked at here: whose rows they hold is judged by who p
 from __future__ import annotations
 
 import hmac
-import json
 import math
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
-from gateway.asked import DEADLINE_HEADER, Asked
-from gateway.errors import Header, Refused, StartError
+from gateway.errors import Refused, StartError
+from gateway.headers import NOBODY, SERVICE_TOKEN, Admitted, Headers, caller_told
 from gateway.keys import KeyRing, Reason, Unknown
 from gateway.meters import METERS
 from gateway.rate import MemoryRates, Rates, RedisRates
 from gateway.redis_store import RedisStore
 from models.contracts.keys import OPEN, Principal, Role
-from models.contracts.traffic import PURPOSE_HEADER, Purpose
 
 KEYS, TOKEN, REDIS = "ASSAY_KEYS", "ASSAY_SERVICE_TOKEN_FILE", "ASSAY_REDIS_URL"
 
-#: Every header with this prefix is ours.
-OURS = b"x-assay-"
-#: Of ours, what a client may send: its sticky key, and the tenant of a route whose body has none.
-FROM_CLIENTS = frozenset({b"x-assay-key", b"x-assay-tenant"})
-#: The release that shall answer; for administrators and services.
-RELEASE = b"x-assay-release"
-
-_SERVICE_TOKEN = b"x-assay-service-token"
-_CALLER, _TENANTS = b"x-assay-caller", b"x-assay-tenants"
-_PURPOSE = PURPOSE_HEADER.encode()
-_PURPOSES = {purpose.encode(): purpose for purpose in get_args(Purpose)}
 _BEARER = b"bearer "
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-Headers = Mapping[bytes, bytes]
-
-
-#: Who is not known, or not yet.
-NOBODY = Principal("nobody", frozenset(), frozenset(), frozenset())
 
 
 class Wanted(NamedTuple):
@@ -71,17 +51,6 @@ _ROLES: Mapping[str, Role] = {"predict": "predict", "outcome": "outcome"}
 def wanted_by_path(_: str, path: str) -> Wanted:
     """What a path of one product's own service is for."""
     return Wanted(None, _ROLES.get(path.rpartition("/")[2]), path in PUBLIC_PATHS)
-
-
-class Admitted(NamedTuple):
-    """A caller who may go on.
-
-    Attributes:
-        trusted: What it says in headers of ours is believed.
-    """
-
-    principal: Principal
-    trusted: bool
 
 
 class Door:
@@ -118,7 +87,7 @@ class Door:
             Refused: 401 without a valid key or token, 403 outside its scope, 429 too fast.
         """
         if self._shows_token(headers):
-            return Admitted(_carried(headers), trusted=True)
+            return Admitted(caller_told(headers), trusted=True)
         if not self.closed:
             return Admitted(OPEN, trusted=True)
         if wanted.public:
@@ -147,7 +116,7 @@ class Door:
             )
 
     def _shows_token(self, headers: Headers) -> bool:
-        shown = headers.get(_SERVICE_TOKEN)
+        shown = headers.get(SERVICE_TOKEN)
         if self._token is None or shown is None:
             return False
         if not hmac.compare_digest(shown, self._token):
@@ -221,58 +190,6 @@ def require_closed(door: Door, host: str) -> None:
             f"everybody who reaches {host} would be answered; make a key (`assay keys add`), serve"
             " on 127.0.0.1, or set ASSAY_OPEN=1 to insist"
         )
-
-
-def purpose_of(headers: Headers, admitted: Admitted) -> Purpose:
-    """What a request is for: golden and shadow ones only from who is believed."""
-    return _PURPOSES.get(headers.get(_PURPOSE, b""), "traffic") if admitted.trusted else "traffic"
-
-
-def within(headers: list[Header], admitted: Admitted) -> list[Header]:
-    """The headers that go further in: of ours, those that this caller may send."""
-    if admitted.trusted:
-        return [pair for pair in headers if pair[0] != _SERVICE_TOKEN]
-    allowed = FROM_CLIENTS | ({RELEASE} if "admin" in admitted.principal.roles else set())
-    return [pair for pair in headers if not pair[0].startswith(OURS) or pair[0] in allowed]
-
-
-def carried(asked: Asked, token: str | None, purpose: Purpose | None = None) -> list[Header]:
-    """What a gateway says to a service about a request; the service's `Door` reads it.
-
-    Args:
-        asked: The request.
-        token: The service token, None when the services ask for none.
-        purpose: If not that of the request: ``shadow`` of a copy.
-    """
-    caller = asked.principal
-    headers = [(b"x-request-id", asked.request_id.encode()), (_CALLER, caller.id.encode())]
-    if (purpose or asked.purpose) != "traffic":
-        headers.append((_PURPOSE, (purpose or asked.purpose).encode()))
-    if caller.tenants is not None:
-        headers.append((_TENANTS, json.dumps(sorted(caller.tenants)).encode()))
-    if asked.deadline < math.inf:
-        left = max(0, round((asked.deadline - time.monotonic()) * 1000))
-        headers.append((DEADLINE_HEADER, str(left).encode()))
-    return [*headers, (_SERVICE_TOKEN, token.encode())] if token else headers
-
-
-def _carried(headers: Headers) -> Principal:
-    """The caller the gateway tells of; products and roles it has judged itself.
-
-    Raises:
-        Refused: 400, when the gateway speaks another language than this service.
-    """
-    identity = headers.get(_CALLER, b"service").decode("latin-1")
-    given = headers.get(_TENANTS)
-    if given is None:
-        return OPEN._replace(id=identity)
-    try:
-        tenants = json.loads(given)
-    except ValueError:
-        tenants = None
-    if not isinstance(tenants, list) or not all(isinstance(one, str) for one in tenants):
-        raise Refused(400, "x-assay-tenants is no JSON list of names; upgrade the gateway")
-    return OPEN._replace(id=identity, tenants=frozenset(tenants))
 
 
 def _presented(headers: Headers) -> str:

@@ -20,9 +20,11 @@ from functools import partial
 from typing import Any
 
 from gateway import door as doors
+from gateway import headers as ours
 from gateway.asked import ASKED, Asked
-from gateway.door import Admitted, Door, Wanted
+from gateway.door import Door, Wanted
 from gateway.errors import Header, Refused
+from gateway.headers import Admitted
 from gateway.limits import Limits, from_environment
 
 Message = MutableMapping[str, Any]
@@ -108,9 +110,9 @@ class Guard:
         except _HungUpError:
             return
         else:
-            purpose = doors.purpose_of(headers, admitted)
+            purpose = ours.purpose_of(headers, admitted)
             ASKED.set(asked._replace(purpose=purpose, principal=admitted.principal))
-            inner = {**scope, "headers": doors.within(scope["headers"], admitted)}
+            inner = {**scope, "headers": ours.within(scope["headers"], admitted)}
             await self._pass_on(inner, receive, reply)
 
     async def _admit(self, scope: Message, headers: dict[bytes, bytes]) -> Admitted:
@@ -248,7 +250,7 @@ def request_id(given: bytes) -> str:
 
 def _asked(headers: dict[bytes, bytes]) -> Asked:
     name = request_id(headers.get(b"x-request-id", b""))
-    return Asked(name, time.monotonic_ns(), "traffic", doors.NOBODY)
+    return Asked(name, time.monotonic_ns(), "traffic", ours.NOBODY)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from tests.docs.files import ROOT, code, links, name, pages, text
+from tests.docs.files import PACKAGES, ROOT, code, links, name, pages, text
 from tests.docs.test_cards import PLACEHOLDER
 
 README = ROOT / "README.md"
@@ -46,7 +46,7 @@ def test_operations_invents_no_setting():
     """What it names is a setting, or stands in the code under that very name."""
     everywhere = "\n".join(
         text(path)
-        for folder in ("models", "assets", "stores", "orchestration", "bentos", "dbt_project")
+        for folder in (*PACKAGES, "dbt_project")
         for path in sorted((ROOT / folder).rglob("*"))
         if path.suffix in (".py", ".yml", ".sql") and "target" not in path.parts
     )

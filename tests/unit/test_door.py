@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from gateway import door as doors
+from gateway import headers as ours
 from gateway.asked import Asked
-from gateway.door import Admitted, Door, Wanted
+from gateway.door import Door, Wanted
 from gateway.errors import Refused, StartError
+from gateway.headers import Admitted
 from gateway.keys import KeyRing
 from gateway.limits import Limits, from_environment
 from gateway.scope import OutOfScope, check_rows, claimed
@@ -105,7 +107,7 @@ def test_probes_need_no_key_and_get_no_rights(store: KeyStore):
     door = Door(KeyRing(store.path))
     for path in ("/livez", "/readyz", "/metrics"):
         admitted = admit(door, {}, doors.wanted_by_path("GET", path))
-        assert admitted == (doors.NOBODY, False)
+        assert admitted == (ours.NOBODY, False)
     assert refused(door, {}, doors.wanted_by_path("GET", "/health")).status == 401
     assert doors.wanted_by_path("POST", "/outcome") == Wanted(None, "outcome")
     assert doors.wanted_by_path("POST", "/v1/a/b/predict").role == "predict"
@@ -142,14 +144,14 @@ def test_what_the_gateway_says_of_a_caller_arrives(tenants):
     scope = None if tenants is None else frozenset(tenants)
     caller = Principal("0123456789ab", scope, frozenset({KEY}), frozenset({"predict"}))
     asked = Asked("r7", 0, "traffic", caller, time.monotonic() + 2)
-    headers = dict(doors.carried(asked, TOKEN, "shadow"))
+    headers = dict(ours.carried(asked, TOKEN, "shadow"))
     assert all(b"\n" not in value and value.isascii() for value in headers.values())
     admitted = admit(Door(token=TOKEN), headers)
     assert (admitted.principal.id, admitted.principal.tenants) == ("0123456789ab", scope)
-    assert doors.purpose_of(headers, admitted) == "shadow"
+    assert ours.purpose_of(headers, admitted) == "shadow"
     assert headers[b"x-request-id"] == b"r7"
     assert 1900 <= int(headers[b"x-assay-deadline-ms"]) <= 2000
-    assert doors.carried(asked._replace(deadline=math.inf, principal=OPEN), None) == [
+    assert ours.carried(asked._replace(deadline=math.inf, principal=OPEN), None) == [
         (b"x-request-id", b"r7"), (b"x-assay-caller", b"open")]  # fmt: skip
 
 
@@ -167,12 +169,12 @@ def test_strangers_cannot_say_what_a_gateway_says(store: KeyStore):
             (b"x-assay-tenants", b'["initech"]')]  # fmt: skip
     admitted = admit(Door(KeyRing(store.path)), dict(sent) | bearer(key))
     assert admitted.principal.tenants == {"acme"}
-    assert doors.purpose_of(dict(sent), admitted) == "traffic"
-    assert [name for name, _ in doors.within(sent, admitted)] == [
+    assert ours.purpose_of(dict(sent), admitted) == "traffic"
+    assert [name for name, _ in ours.within(sent, admitted)] == [
         b"x-assay-key", b"x-assay-tenant", b"x-else"]  # fmt: skip
     admin = admitted._replace(principal=admitted.principal._replace(roles=frozenset({"admin"})))
-    assert (b"x-assay-release", b"v1") in doors.within(sent, admin)
-    believed = [name for name, _ in doors.within(sent, Admitted(OPEN, True))]
+    assert (b"x-assay-release", b"v1") in ours.within(sent, admin)
+    believed = [name for name, _ in ours.within(sent, Admitted(OPEN, True))]
     assert b"x-assay-tenants" in believed
     assert b"x-assay-service-token" not in believed
 
