@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _bentoml_sdk import Service
+from _bentoml_sdk import Service  # type: ignore[import-untyped]  # BentoML is untyped
 from bentoml._internal import server
 
 from gateway.lane import App
@@ -26,7 +26,7 @@ PASSED = frozenset(
 )
 
 
-class LaneService(Service[Any]):
+class LaneService(Service[Any]):  # type: ignore[misc]  # see above
     """A service whose application stands behind another."""
 
     __slots__ = ()

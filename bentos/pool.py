@@ -28,6 +28,7 @@ from models.contracts.traffic import Purpose
 
 T = TypeVar("T")
 R = TypeVar("R")
+S = TypeVar("S")
 
 #: Estimated wait from which on a request is sent away.
 LONGEST_WAIT = 2.0
@@ -167,9 +168,9 @@ class Pool(Generic[T, R]):
             self._changed.notify(len(rows))
         return job.future
 
-    def apart(self, call: Callable[[], T]) -> Future[T]:
+    def apart(self, call: Callable[[], S]) -> Future[S]:
         """Run a call on a lane while no other lane asks the model, e.g. one that hooks into it."""
-        future: Future[T] = Future()
+        future: Future[S] = Future()
         with self._changed:
             self._apart.append((call, future))
             self._changed.notify_all()

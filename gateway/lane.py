@@ -210,7 +210,7 @@ def _json(status: int, body: Mapping[str, Any], *headers: tuple[bytes, bytes]) -
 
 
 def _bytes(model: BaseModel) -> bytes:
-    return cast(bytes, model.__pydantic_serializer__.to_json(model))
+    return model.__pydantic_serializer__.to_json(model)
 
 
 def _left(asked: Asked) -> float | None:
