@@ -108,7 +108,9 @@ def tracer() -> Tracer | None:
         return None
     share = share_of(os.environ.get(SHARE, "") or _DEFAULT_SHARE)
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # type: ignore[import-not-found, unused-ignore]
+            OTLPSpanExporter,
+        )
     except ImportError as error:
         raise StartError(
             f"{URL} is set and the exporter is missing; install "

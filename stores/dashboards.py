@@ -88,10 +88,15 @@ def dashboard_files(site: Site) -> dict[str, str]:
 
 
 def as_yaml(content: Any) -> str:
-    """YAML in the order given, without wrapped lines."""
+    """YAML in the order given, without wrapped lines and without anchors."""
     import yaml
 
-    text: str = yaml.safe_dump(content, sort_keys=False, width=1000)
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            del data  # what stands twice is written twice: anchors are hard to read
+            return True
+
+    text: str = yaml.dump(content, Dumper=Plain, sort_keys=False, width=1000)
     return text
 
 

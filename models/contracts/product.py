@@ -223,11 +223,14 @@ class Serving(Frozen):
 
     ``log_inputs``: whether the prediction log keeps the inputs or only their hash. Without values
     input drift cannot be seen and releases cannot be compared on traffic.
+    ``cores``, ``memory_mb``: what one container of the service is given (`assay deploy`).
     ``batch_rows``: rows of several requests that a text model or a recommender is asked together.
     ``cache_s``: how long what was said of a row is said again to who asks the same; 0: never.
     """
 
     gpu: int = Field(default=0, ge=0)
+    cores: float = Field(default=1.0, gt=0)
+    memory_mb: int = Field(default=1024, gt=0)
     max_rows: int = Field(default=1024, ge=1)
     batch_rows: int = Field(default=32, ge=1)
     cache_s: float = Field(default=0.0, ge=0)
