@@ -100,7 +100,7 @@ class Serving:
         try:
             runtime.verify(PRODUCT, artifact_folder())
             traffic_log.verify()
-            door.verify()
+            door.for_service()
             client_limits()
             engine.lanes()
             engine.longest_wait()

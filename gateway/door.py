@@ -45,12 +45,12 @@ class Wanted(NamedTuple):
 
 #: Beside the contract's own, what BentoML and a gateway answer to whoever watches over processes.
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
-_ROLES: Mapping[str, Role] = {"predict": "predict", "outcome": "outcome"}
+_ROLES: Mapping[str, Role] = {"/predict": "predict", "/outcome": "outcome"}
 
 
 def wanted_by_path(_: str, path: str) -> Wanted:
     """What a path of one product's own service is for."""
-    return Wanted(None, _ROLES.get(path.rpartition("/")[2]), path in PUBLIC_PATHS)
+    return Wanted(None, _ROLES.get(path), path in PUBLIC_PATHS)
 
 
 class Door:
@@ -159,7 +159,19 @@ def build(keys: Path | None, token: Path | None, redis_url: str | None = None) -
                 RedisRates(RedisStore(redis_url)) if redis_url else MemoryRates())  # fmt: skip
 
 
-def from_environment() -> Door:
+def for_service() -> Door:
+    """The door of one product's service: ``ASSAY_SERVICE_TOKEN_FILE``, or open.
+
+    Keys are a gateway's affair: a service inherits its environment, and could judge no scope.
+
+    Raises:
+        StartError: The file holds no token.
+    """
+    token = os.environ.get(TOKEN, "")
+    return build(None, Path(token) if token else None)
+
+
+def for_gateway() -> Door:
     """The door that ``ASSAY_KEYS``, ``ASSAY_SERVICE_TOKEN_FILE`` and ``ASSAY_REDIS_URL`` set up.
 
     Raises:
@@ -168,15 +180,6 @@ def from_environment() -> Door:
     keys, token = (os.environ.get(name, "") for name in (KEYS, TOKEN))
     redis_url = os.environ.get(REDIS, "")
     return build(Path(keys) if keys else None, Path(token) if token else None, redis_url or None)
-
-
-def verify() -> None:
-    """Prove that the environment's door can be made, before a worker tries.
-
-    Raises:
-        StartError: It cannot.
-    """
-    from_environment()
 
 
 def require_closed(door: Door, host: str) -> None:

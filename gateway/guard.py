@@ -68,7 +68,7 @@ class Guard:
     Args:
         app: The application behind it.
         limits: What one request may take; as the environment says if left out.
-        door: Lets callers in; that of the environment if left out.
+        door: Lets callers in; that of a service if left out.
         wanted: From method and path to what a request is for.
         refused: Told of every POST to one of ``LOGGED_PATHS`` that is answered 400 or more: the
             request, its path and the status, before the answer goes out.
@@ -84,7 +84,7 @@ class Guard:
     ) -> None:
         self.app = app
         self.limits = limits or from_environment()
-        self.door = door or doors.from_environment()
+        self.door = door or doors.for_service()
         self.wanted = wanted
         self.refused = refused
 

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.asked import ASKED, Asked
 from gateway.door import Door, Wanted
 from gateway.keys import KeyRing
 from gateway.limits import Limits
+from gateway.scope import OutOfScope, check_rows
+from models.contracts.api import request_model, to_rows
+from models.contracts.keys import OPEN
+from models.risk.sync_conflict.product import PRODUCT as CONFLICTS
 from stores.key_store import KeyStore
+from tests.service.site import draw
 from tests.service.test_guard import JSON, App, Told, ask, header, part
 
 PRODUCT = "risk/sync_conflict"
@@ -107,3 +113,16 @@ def test_the_gateway_is_believed(site: Site):
     assert asked.principal.tenants == {"globex"}
     assert b"x-assay-service-token" not in headers
     assert site.post(site.key, door=Door(token=token))[0]["status"] == 401
+
+
+def test_a_duplicate_key_smuggles_no_tenant():
+    """Whatever another parser sees: the one that counts is the typed row's."""
+    (row,) = to_rows(CONFLICTS, draw(CONFLICTS, 1, 1), ["globex"])
+    text = json.dumps({"rows": [row]})
+    for body in (text.replace('{"rows": [{', '{"rows": [{"tenant": "acme", '), text):
+        rows = request_model(CONFLICTS).model_validate_json(body).rows
+        with pytest.raises(OutOfScope):
+            check_rows(OPEN._replace(tenants=frozenset({"acme"})), rows)
+    twice = text[:-1] + ', "rows": []}'
+    with pytest.raises(ValidationError):
+        request_model(CONFLICTS).model_validate_json(twice)

@@ -110,7 +110,6 @@ def test_probes_need_no_key_and_get_no_rights(store: KeyStore):
         assert admitted == (ours.NOBODY, False)
     assert refused(door, {}, doors.wanted_by_path("GET", "/health")).status == 401
     assert doors.wanted_by_path("POST", "/outcome") == Wanted(None, "outcome")
-    assert doors.wanted_by_path("POST", "/v1/a/b/predict").role == "predict"
     # a path that ends like a probe is none
     assert not doors.wanted_by_path("GET", "/x/metrics").public
 
@@ -195,19 +194,22 @@ def test_the_environment_sets_the_door_up(
 ):
     for name in ("ASSAY_KEYS", "ASSAY_SERVICE_TOKEN_FILE", "ASSAY_REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
-    assert not doors.from_environment().closed
+    assert not doors.for_gateway().closed
     made(store)
     monkeypatch.setenv("ASSAY_KEYS", str(store.path))
-    assert doors.from_environment().closed
+    assert doors.for_gateway().closed
+    assert not doors.for_service().closed  # it inherits the variable, and is not meant
     file = tmp_path / "service-token"
     monkeypatch.setenv("ASSAY_SERVICE_TOKEN_FILE", str(file))
     for content in (None, "", "short"):
         if content is not None:
             file.write_text(content)
         with pytest.raises(StartError, match="no service token"):
-            doors.verify()
+            doors.for_service()
     file.write_text(f"{TOKEN}\n")
-    assert admit(doors.from_environment(), {b"x-assay-service-token": TOKEN.encode()}).trusted
+    for door in (doors.for_service(), doors.for_gateway()):
+        assert admit(door, {b"x-assay-service-token": TOKEN.encode()}).trusted
+        assert refused(door).status == 401
 
 
 @pytest.mark.parametrize("wrong", ["x", "0", "-1", "inf", "nan"])
