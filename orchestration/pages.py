@@ -73,12 +73,15 @@ def status_page(settings: Settings) -> str:
 
 
 def platform_metrics(settings: Settings) -> bytes:
-    """Runs, incidents and the products' newest windows, as Prometheus reads them."""
+    """Runs, incidents, rollouts and the products' newest windows, as Prometheus reads them."""
+    from models.registry import products
     from orchestration.gauges import exposition
+    from orchestration.rollout_gauges import rollouts
 
     data = _gathered(settings)
     still = [one for one in data.incidents if one.closed_at is None]
-    return exposition(data.products, still, data.runs)
+    under_way = rollouts(settings.home_paths(), products())
+    return exposition(data.products, still, data.runs, under_way)
 
 
 def services(settings: Settings) -> list[dict[str, Any]]:
