@@ -8,7 +8,7 @@ import random
 
 import httptools
 
-from benchmarks import load
+from benchmarks import connection, load
 
 BODY = b'{"rows": []}'
 
@@ -73,7 +73,7 @@ def test_every_answer_is_counted_and_looked_at():
     seen = []
     found = asked(script, 8, connections=1, version="v1", seen=seen.append,
                   headers={"x-api-key": "k"})  # fmt: skip
-    assert found.statuses == {200: 6, 503: 1, load.LOST: 1}
+    assert found.statuses == {200: 6, 503: 1, connection.LOST: 1}
     assert found.versions == {"v1": 5, "v2": 1}
     assert (found.wrong, found.failed, len(found.latencies)) == (2, 4, 6)
     assert [one.number for one in seen] == [*range(8)]
@@ -88,7 +88,7 @@ def test_every_answer_is_counted_and_looked_at():
 
 def test_an_answer_that_never_comes_is_late():
     found = asked([("never",), (200, "v1")], 2, connections=1, patience=0.1)
-    assert found.statuses == {load.LATE: 1, 200: 1}
+    assert found.statuses == {connection.LATE: 1, 200: 1}
     assert found.failed == 1
 
 
@@ -125,8 +125,8 @@ def test_quantiles_are_answers_that_came():
 
 
 def test_a_service_that_is_not_there_is_an_error_not_a_wait(monkeypatch):
-    monkeypatch.setattr(load, "_REFUSED", 0.1)
+    monkeypatch.setattr(connection, "_REFUSED", 0.1)
     url = "http://127.0.0.1:9/"  # discard: nobody listens
     found = load.run(url, load.requests(url, [BODY] * 2), connections=1)
-    assert found.statuses == {load.LOST: 2}
+    assert found.statuses == {connection.LOST: 2}
     assert math.isnan(found.quantile(0.5))
