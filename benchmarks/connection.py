@@ -70,22 +70,27 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
 
     def data_received(self, data: bytes) -> None:
+        """What the service sent, in any pieces."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._end(ConnectionError("no HTTP"))
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Whoever waits for an answer gets none."""
         self._transport = None
         self._end(ConnectionError(error))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """From the parser: one header."""
         self._headers[name.lower()] = value
 
     def on_body(self, part: bytes) -> None:
+        """From the parser: a piece of the body."""
         self._body.append(part)
 
     def on_message_complete(self) -> None:
+        """From the parser: the answer is whole."""
         self._kept = self._parser.should_keep_alive()  # known here only
         self._end(None)
 

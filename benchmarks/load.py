@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
     Attributes:
         number: Of the request, from 0, in the order they were due.
-        status: HTTP status, or ``LOST``, or ``LATE``.
+        status: Of HTTP, or ``connection.LOST`` or ``connection.LATE``.
         seconds: Since it was due.
         headers: Names in lower case.
         body: As sent.
