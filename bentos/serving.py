@@ -172,7 +172,7 @@ def _front(app: App) -> App:
 
 
 def _guarded(app: App) -> Guard:
-    return Guard(app, client_limits(), door.from_environment(), refused=_refused)
+    return Guard(app, client_limits(), door.for_service(), refused=_refused)
 
 
 def _refused(asked: Asked, path: str, status: int) -> None:
