@@ -162,6 +162,9 @@ def _platform() -> dict[str, Any]:
             "deploy": _limits(2.0, 6144),
         },
         "admin": common | {
+            # it looks whether the services that the daemon started still run
+            "pid": "service:dagster-daemon",
+            "depends_on": ["mlflow", "dagster-daemon"],
             "command": ["uvicorn", "--factory", "orchestration.admin:app", "--host", EVERYWHERE,
                         "--port", str(ADMIN_PORT)],
             "ports": [f"127.0.0.1:{ADMIN_PORT}:{ADMIN_PORT}"],
@@ -173,7 +176,7 @@ def _platform() -> dict[str, Any]:
             "entrypoint": ["sh", "-c"],
             "command": [f'exec mlflow server --backend-store-uri "{database}"'
                         f" --artifacts-destination {STATE}/mlruns --host 0.0.0.0 --port 5000"
-                        " --workers 1"],
+                        " --workers 1 --allowed-hosts mlflow:5000,localhost:5000,127.0.0.1:5000"],
             "ports": ["127.0.0.1:5000:5000"],
             "deploy": _limits(1.0, 1024),
         },

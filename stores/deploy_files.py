@@ -1,8 +1,8 @@
 """The folder that puts assay into containers: Compose, Kubernetes, nginx, Prometheus, Grafana.
 
 Made from the products and the catalogue of metrics, so a new product or panel is one command away.
-Files only: nothing is built, started or applied here. What Compose and
-Kubernetes are told is in ``deploy_compose`` and ``deploy_k8s``.
+Files only: nothing is built, started or applied here. What Compose and Kubernetes are told is in
+``deploy_compose`` and ``deploy_k8s``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from stores.deploy_compose import compose, single
 from stores.deploy_names import SERVICE_PORT, host
 from stores.files import write_atomic
 from stores.home import ADMIN_PORT
-
-TEMPLATES = Path(__file__).with_name("templates")
-#: Dockerfile of a bento; ``bento_store`` puts it where `bentoml containerize` looks.
-SERVICE_DOCKERFILE = TEMPLATES / "service.Dockerfile"
+from stores.templates import FOLDER
 
 _HEADER = "# Written by `assay deploy`; change the products or stores/deploy_*.py, not this.\n"
 _WATCH_FOLDERS = {
@@ -107,4 +104,4 @@ def routing_table(products: Sequence[ModelProduct], releases: Mapping[str, str])
 
 
 def _template(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+    return (FOLDER / name).read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ The base is the recommended size. Secrets are no part of it: they are made from 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from models.contracts.product import ModelProduct
 from stores.dashboards import GATEWAY_PORT
@@ -23,11 +23,10 @@ from stores.deploy_names import (
     router_environment,
     service_environment,
 )
+from stores.deploy_network import REDIS_PORT, policies
+from stores.deploy_objects import GROUP, Manifest, named
 
-NAMESPACE, USER, REDIS_PORT = "assay", 10001, 6379
-_GROUP = "app.kubernetes.io/name"
-
-Manifest = dict[str, Any]
+NAMESPACE, USER = "assay", 10001
 
 
 class Size(NamedTuple):
@@ -52,6 +51,14 @@ SIZES: Mapping[str, Size] = {
 _BASE = SIZES["recommended"]
 
 
+class Folder(NamedTuple):
+    """A folder of a claim: where it is seen, and which one inside when not the whole."""
+
+    claim: str
+    path: str
+    inside: str = ""
+
+
 class Part(NamedTuple):
     """A deployment of ours that is scaled."""
 
@@ -60,7 +67,7 @@ class Part(NamedTuple):
     image: str
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
-    folders: Mapping[str, str]
+    folders: tuple[Folder, ...]
     cores: float
     memory_mb: int
     gpu: int = 0
@@ -71,8 +78,13 @@ def manifests(
 ) -> dict[str, list[Manifest]]:
     """Name below ``k8s/`` to the documents of the file."""
     parts = [_router(), *(_service(one) for one in products)]
-    files = {"namespace": [_namespace()], "network": list(_policies(parts)), "redis": _redis(),
-             "storage": [_claim("state"), _claim("spool")]}  # fmt: skip
+    ports = {part.name: part.port for part in parts}
+    files = {
+        "namespace": [_namespace()],
+        "network": list(policies(parts[0].name, ports)),
+        "redis": _redis(),
+        "storage": [_claim("state"), _claim("spool")],
+    }
     files |= {part.name: list(_scaled(part)) for part in parts}
     tags = [{"name": f"{IMAGES}/gateway", "newTag": "latest"}]
     tags += [{"name": image(p), "newTag": releases.get(p.key, NOT_RELEASED)} for p in products]
@@ -94,14 +106,16 @@ def manifests(
 def _router() -> Part:
     return Part(
         "router", GATEWAY_PORT, f"{IMAGES}/gateway", router_environment(),
-        ("api-keys", "service-token"), {"state": STATE}, 1.0, 512,
+        ("api-keys", "service-token"),
+        # a rule's answers are logged by the router, where those of the product's models are
+        (Folder("state", STATE), Folder("spool", f"{STATE}/spool")), 1.0, 512,
     )  # fmt: skip
 
 
 def _service(product: ModelProduct) -> Part:
     return Part(
         host(product), SERVICE_PORT, image(product), service_environment(product.slug),
-        ("model-key", "service-token"), {"spool": SPOOL},
+        ("model-key", "service-token"), (Folder("spool", SPOOL, product.slug),),
         product.serving.cores, product.serving.memory_mb, product.serving.gpu,
     )  # fmt: skip
 
@@ -114,38 +128,38 @@ def _namespace() -> Manifest:
 
 def _claim(name: str) -> Manifest:
     """A folder that several pods write to: logs have a writer's name in every file."""
-    return _object("v1", "PersistentVolumeClaim", name, {
+    return named("v1", "PersistentVolumeClaim", name, {
         "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "10Gi"}},
     })  # fmt: skip
 
 
 def _scaled(part: Part) -> Iterator[Manifest]:
     yield _deployment(part)
-    yield _object("v1", "Service", part.name, {
-        "selector": {_GROUP: part.name},
+    yield named("v1", "Service", part.name, {
+        "selector": {GROUP: part.name},
         "ports": [{"name": "http", "port": part.port, "targetPort": "http"}],
     })  # fmt: skip
-    yield _object("autoscaling/v2", "HorizontalPodAutoscaler", part.name, {
+    yield named("autoscaling/v2", "HorizontalPodAutoscaler", part.name, {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": part.name},
         "minReplicas": _BASE.least, "maxReplicas": _BASE.most,
         "metrics": [{"type": "Resource", "resource": {
             "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}],
     })  # fmt: skip
-    yield _object("policy/v1", "PodDisruptionBudget", part.name, {
-        "maxUnavailable": 1, "selector": {"matchLabels": {_GROUP: part.name}},
+    yield named("policy/v1", "PodDisruptionBudget", part.name, {
+        "maxUnavailable": 1, "selector": {"matchLabels": {GROUP: part.name}},
     })  # fmt: skip
 
 
 def _deployment(part: Part) -> Manifest:
     """No number of replicas: the autoscaler's would be overwritten at every apply."""
     scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(part.port)}
-    return _object("apps/v1", "Deployment", part.name, {
-        "selector": {"matchLabels": {_GROUP: part.name}},
+    return named("apps/v1", "Deployment", part.name, {
+        "selector": {"matchLabels": {GROUP: part.name}},
         # a new release answers before an old one leaves
         "strategy": {"type": "RollingUpdate",
                      "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "template": {
-            "metadata": {"labels": {_GROUP: part.name}, "annotations": scraped},
+            "metadata": {"labels": {GROUP: part.name}, "annotations": scraped},
             "spec": _pod(part),
         },
     })  # fmt: skip
@@ -153,10 +167,12 @@ def _deployment(part: Part) -> Manifest:
 
 def _pod(part: Part) -> Manifest:
     mounted: list[Manifest] = [
-        {"name": name, "mountPath": path} for name, path in part.folders.items()
+        {"name": one.claim, "mountPath": one.path} | ({"subPath": one.inside} if one.inside else {})
+        for one in part.folders
     ]
     volumes: list[Manifest] = [
-        {"name": name, "persistentVolumeClaim": {"claimName": name}} for name in part.folders
+        {"name": one.claim, "persistentVolumeClaim": {"claimName": one.claim}}
+        for one in part.folders
     ]
     sources = [
         {"secret": {"name": secret, "items": [{"key": SECRETS[secret], "path": secret}]}}
@@ -175,7 +191,7 @@ def _pod(part: Part) -> Manifest:
         "topologySpreadConstraints": [{
             "maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
             "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": {_GROUP: part.name}}}],
+            "labelSelector": {"matchLabels": {GROUP: part.name}}}],
         "containers": [_container(part) | {"volumeMounts": mounted}],
         "volumes": volumes,
     }  # fmt: skip
@@ -231,45 +247,15 @@ def _redis() -> list[Manifest]:
                             "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
     }  # fmt: skip
-    deployment = _object("apps/v1", "Deployment", "redis", {
+    deployment = named("apps/v1", "Deployment", "redis", {
         "replicas": 1,
-        "selector": {"matchLabels": {_GROUP: "redis"}},
-        "template": {"metadata": {"labels": {_GROUP: "redis"}}, "spec": pod},
+        "selector": {"matchLabels": {GROUP: "redis"}},
+        "template": {"metadata": {"labels": {GROUP: "redis"}}, "spec": pod},
     })  # fmt: skip
-    service = _object("v1", "Service", "redis", {
-        "selector": {_GROUP: "redis"}, "ports": [{"port": REDIS_PORT, "targetPort": "redis"}],
+    service = named("v1", "Service", "redis", {
+        "selector": {GROUP: "redis"}, "ports": [{"port": REDIS_PORT, "targetPort": "redis"}],
     })  # fmt: skip
     return [deployment, service]
-
-
-def _policies(parts: Sequence[Part]) -> Iterator[Manifest]:
-    """Nothing reaches anything, but: all the router, the router its services, both Redis."""
-    router, services = parts[0], parts[1:]
-    own: Manifest = {"podSelector": {}}
-    monitoring = {"namespaceSelector": {
-        "matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}  # fmt: skip
-    yield _object("networking.k8s.io/v1", "NetworkPolicy", "nothing", {
-        "podSelector": {}, "policyTypes": ["Ingress", "Egress"],
-        "egress": [{"to": [own]}, {"ports": [{"port": 53, "protocol": "UDP"},
-                                             {"port": 53, "protocol": "TCP"}]}],
-    })  # fmt: skip
-    yield _reachable(router.name, router.port, None)
-    asks = {"podSelector": {"matchLabels": {_GROUP: router.name}}}
-    for part in services:
-        yield _reachable(part.name, part.port, [asks, monitoring])
-    answering = [part.name for part in parts]
-    users = {"podSelector": {"matchExpressions": [
-        {"key": _GROUP, "operator": "In", "values": answering}]}}  # fmt: skip
-    yield _reachable("redis", REDIS_PORT, [users])
-
-
-def _reachable(name: str, port: int, by: list[Manifest] | None) -> Manifest:
-    sources = {"from": by} if by else {}
-    return _object("networking.k8s.io/v1", "NetworkPolicy", name, {
-        "podSelector": {"matchLabels": {_GROUP: name}},
-        "policyTypes": ["Ingress"],
-        "ingress": [sources | {"ports": [{"port": port, "protocol": "TCP"}]}],
-    })  # fmt: skip
 
 
 def _overlay(name: str, size: Size, parts: Sequence[Part]) -> Manifest:
@@ -279,9 +265,9 @@ def _overlay(name: str, size: Size, parts: Sequence[Part]) -> Manifest:
     patches = []
     for part in parts:
         container = {"name": part.name, "resources": _resources(part, size)}
-        patches.append(_object("apps/v1", "Deployment", part.name, {
+        patches.append(named("apps/v1", "Deployment", part.name, {
             "template": {"spec": {"containers": [container]}}}))  # fmt: skip
-        patches.append(_object("autoscaling/v2", "HorizontalPodAutoscaler", part.name, {
+        patches.append(named("autoscaling/v2", "HorizontalPodAutoscaler", part.name, {
             "minReplicas": size.least, "maxReplicas": size.most}))  # fmt: skip
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -289,9 +275,3 @@ def _overlay(name: str, size: Size, parts: Sequence[Part]) -> Manifest:
         "resources": ["../../base"],
         "patches": [] if name == "recommended" else [{"patch": as_yaml(one)} for one in patches],
     }
-
-
-def _object(version: str, kind: str, name: str, spec: Manifest) -> Manifest:
-    labels = {_GROUP: name, "app.kubernetes.io/part-of": "assay"}
-    return {"apiVersion": version, "kind": kind,
-            "metadata": {"name": name, "labels": labels}, "spec": spec}  # fmt: skip

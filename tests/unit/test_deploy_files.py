@@ -17,9 +17,10 @@ from models.contracts.product import ModelProduct
 from models.contracts.routing import RoutingTable
 from models.registry import products
 from stores.deploy_compose import compose
-from stores.deploy_files import SERVICE_DOCKERFILE, TEMPLATES, deploy_files, write_deploy
+from stores.deploy_files import deploy_files, write_deploy
 from stores.deploy_k8s import SIZES
 from stores.deploy_names import NOT_RELEASED, host
+from stores.templates import FOLDER, SERVICE_DOCKERFILE
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "deploy"
@@ -121,14 +122,14 @@ def test_no_secret_stands_in_a_file():
         assert re.fullmatch(r"\$\{\w+_PASSWORD:-\}", password)
 
 
-@pytest.mark.parametrize("path", [SERVICE_DOCKERFILE, TEMPLATES / "platform.Dockerfile"],
+@pytest.mark.parametrize("path", [SERVICE_DOCKERFILE, FOLDER / "platform.Dockerfile"],
                          ids=lambda path: path.name)  # fmt: skip
 def test_hadolint_finds_nothing(path):
     said(tool("hadolint"), "--no-color", str(path), cwd=ROOT)
 
 
 def test_an_image_has_two_stages_a_number_for_a_user_and_a_health_check():
-    for path in (SERVICE_DOCKERFILE, TEMPLATES / "platform.Dockerfile"):
+    for path in (SERVICE_DOCKERFILE, FOLDER / "platform.Dockerfile"):
         text = path.read_text()
         *_, last = re.split(r"^FROM ", text, flags=re.MULTILINE)
         assert len(re.findall(r"^FROM ", text, re.MULTILINE)) > 1
