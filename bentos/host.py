@@ -1,74 +1,41 @@
 """The models of this process: which are loaded, which are wanted, which have to make room.
 
-Belongs here: loading and warming in the background, memory, who may be dropped. Does not belong
-here: what an engine answers, who asks, how it is sent. One process may hold one release (a
-product's own service) or many (the front door in one process).
+Belongs here: which release answers, loading in the background, who may be dropped. Does not belong
+here: how one is loaded (``loading``), what it answers, who asks. One process may hold one release
+(a product's own service) or many (the front door in one process).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
-import importlib
 import logging
 import time
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from bentos import runtime
 from bentos.engine import Engine
+from bentos.loading import Find, load, request_type, size_of, unload
 from gateway.asked import Asked
-from gateway.meters import METERS
 from gateway.ports import Answered, Shed
 from gateway.traffic_log import TrafficLog
-from models import registry
-from models.contracts.product import Contract, ModelProduct
 from models.contracts.routing import RoutingTable
 
 Release = tuple[str, str]  # product key, version
 
-#: ``module:class`` of each contract's engine; imported when one is loaded.
-ENGINES: Mapping[Contract, str] = MappingProxyType(
-    {
-        "row_scores": "bentos.row_scores.engine:RowEngine",
-        "text_labels": "bentos.text_labels.engine:TextEngine",
-        "ranked_items": "bentos.ranked_items.engine:RankEngine",
-    }
-)
-#: Module of each contract's request type.
-_API: Mapping[Contract, str] = MappingProxyType(
-    {
-        "row_scores": "models.contracts.api.rows",
-        "text_labels": "models.contracts.api.texts",
-        "ranked_items": "models.contracts.api.rankings",
-    }
-)
 #: When a request may come again whose model found no room.
 _NO_ROOM_SECONDS = 5
+#: A model that cannot be loaded is tried again after this time: a try reads and verifies all of it.
+_RETRY_SECONDS = 30
 _LOG = logging.getLogger("assay.host")
 
 
-class Found(NamedTuple):
-    """Where a release is.
+class _Problem(NamedTuple):
+    """Why a release could not be loaded, and when it may be tried again."""
 
-    Attributes:
-        folder: Its sealed artifact.
-        log: Makes the log of its answers; releases of one product may share a spool.
-    """
-
-    product: ModelProduct
-    folder: Path
-    log: Callable[[], TrafficLog]
-
-
-Find = Callable[[str, str], Found]
+    error: Exception
+    again: float
 
 
 class _Loaded:
@@ -99,13 +66,15 @@ class EngineHost:
         self._replaced: set[Release] = set()
         self._champions: dict[str, Release] = {}
         self._current: dict[str, Release] = {}  # the newest champion that is loaded
-        self._problems: dict[Release, str] = {}
+        self._problems: dict[Release, _Problem] = {}
         self._thread = ThreadPoolExecutor(1, "loader")  # one load at a time
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Releases that are wanted and could not be loaded, with the reason."""
-        return tuple(f"{key} {version}: {why}" for (key, version), why in self._problems.items())
+        return tuple(
+            f"{key} {version}: {one.error}" for (key, version), one in self._problems.items()
+        )
 
     def load(self, product: str, version: str) -> Engine:
         """Load a release here and now; for the start of a process.
@@ -134,13 +103,13 @@ class EngineHost:
             release for key, release in self._champions.items() if table.products[key].pinned
         )
         for release in self._wanted - set(self._loaded):
-            self._begin(release).add_done_callback(_told)
+            self._begin(release)
         for release in self._wanted & set(self._loaded):
             self._settle(release)
 
     def request_type(self, product: str, version: str) -> type[BaseModel]:  # noqa: ARG002 - the protocol's
         """See ``Answers``; the same for all versions of one product in one process."""
-        return _request_type(product)
+        return request_type(product)
 
     async def answer(
         self, product: str, version: str, request: BaseModel, asked: Asked
@@ -154,7 +123,7 @@ class EngineHost:
         finally:
             loaded.asking -= 1
             if loaded.leaving and not loaded.asking:
-                self._thread.submit(_end, loaded)
+                self._thread.submit(unload, [loaded.engine])
 
     async def health(self, product: str, version: str) -> dict[str, str]:
         """See ``Answers``."""
@@ -188,21 +157,33 @@ class EngineHost:
         while True:
             loaded = self._loaded.get(release) or self._stand_in(release)
             if loaded is None:
+                self._check(release)
                 # shielded: who gives up waiting must not stop the load for the others
                 loaded = await asyncio.shield(self._begin(release))
             if not loaded.leaving:  # else it had to make room before its turn came
                 return loaded
 
+    def _check(self, release: Release) -> None:
+        """Not to try again too soon what cannot be loaded."""
+        problem = self._problems.get(release)
+        if problem and time.monotonic() < problem.again:
+            raise problem.error.with_traceback(None)
+
     def _stand_in(self, release: Release) -> _Loaded | None:
         """The champion of before, while one that the table wants loads or cannot be loaded."""
         if release != self._champions.get(release[0]):
             return None
-        return self._loaded.get(self._current.get(release[0], release))
+        other = self._loaded.get(self._current.get(release[0], release))
+        problem = self._problems.get(release)
+        if other and problem and time.monotonic() >= problem.again:
+            self._begin(release)
+        return other
 
     def _begin(self, release: Release) -> asyncio.Task[_Loaded]:
         task = self._loading.get(release)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._bring(release))
+            task.add_done_callback(_told)
             self._loading[release] = task
         return task
 
@@ -212,12 +193,14 @@ class EngineHost:
         try:
             self._make_room(release)
             loaded = await loop.run_in_executor(self._thread, self._load, release)
-        except Shed:
-            raise
         except Exception as error:
-            self._problems[release] = str(error)
-            _LOG.error("%s %s was not loaded: %s", *release, error)
+            pause = 0 if isinstance(error, Shed) else _RETRY_SECONDS  # room may come at any time
+            if release not in self._problems:
+                _LOG.error("%s %s was not loaded: %s", *release, error)
+            self._problems[release] = _Problem(error, time.monotonic() + pause)
             raise
+        else:
+            self._problems.pop(release, None)
         finally:
             self._loading.pop(release, None)
         self._loaded[release] = loaded
@@ -236,20 +219,7 @@ class EngineHost:
                 self._drop(other)
 
     def _load(self, release: Release) -> _Loaded:
-        begun, before = time.monotonic(), _resident_bytes()
-        key, version = release
-        found = self._find(key, version)
-        name, _, of = ENGINES[found.product.contract].partition(":")
-        make: Callable[[runtime.Runtime], Engine] = getattr(importlib.import_module(name), of)
-        engine = make(runtime.load(found.product, found.folder, version))
-        engine.warm_up()
-        size = sum(file.stat().st_size for file in found.folder.rglob("*") if file.is_file())
-        engine.bytes = max(size, _resident_bytes() - before)
-        METERS.set("assay_engine_load_seconds", time.monotonic() - begun, product=key,
-                   version=version)  # fmt: skip
-        METERS.set("assay_engine_bytes", engine.bytes, product=key, version=version)
-        METERS.inc("assay_engines_loaded")
-        return _Loaded(engine)
+        return _Loaded(load(self._find(*release), release[1]))
 
     def _make_room(self, release: Release) -> None:
         """Drop idle engines until one more fits, the one longest unused first.
@@ -259,13 +229,15 @@ class EngineHost:
         """
         if self._budget is None:
             return
-        folder = self._find(*release).folder
-        need = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        need = size_of(self._find(*release).folder)
+        kept = set(self._pinned)
+        if release == self._champions.get(release[0]):  # until it answers, the one of before does
+            kept.add(self._current.get(release[0], release))
         while self._loaded and self._used() + need > self._budget:
             idle = [
                 (loaded.used, other)
                 for other, loaded in self._loaded.items()
-                if not loaded.asking and other not in self._pinned
+                if not loaded.asking and other not in kept
             ]
             if not idle:
                 raise Shed(_NO_ROOM_SECONDS)
@@ -279,7 +251,7 @@ class EngineHost:
         loaded = self._loaded.pop(release)
         loaded.leaving = True
         if not loaded.asking:
-            self._thread.submit(_end, loaded)
+            self._thread.submit(unload, [loaded.engine])
 
 
 def _releases(table: RoutingTable) -> frozenset[Release]:
@@ -296,29 +268,3 @@ def _told(task: asyncio.Task[_Loaded]) -> None:
     """A load that nobody waits for ended; what went wrong is in the problems."""
     if not task.cancelled():
         task.exception()
-
-
-def _end(loaded: _Loaded) -> None:
-    """Give its memory back."""
-    product, version = loaded.engine.runtime.product.key, loaded.engine.runtime.version
-    loaded.engine.close()
-    METERS.set("assay_engine_bytes", 0, product=product, version=version)
-    METERS.inc("assay_engines_loaded", -1)
-    del loaded
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed memory otherwise
-
-
-@lru_cache
-def _request_type(product: str) -> type[BaseModel]:
-    found = registry.get(product)
-    module: Any = importlib.import_module(_API[found.contract])
-    made: type[BaseModel] = module.request_model(found)
-    return made
-
-
-def _resident_bytes() -> int:
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()

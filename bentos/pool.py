@@ -1,8 +1,8 @@
-"""Rows of many requests, computed together: who waits, who is next, what is too much.
+"""Rows of many requests, computed together by threads that each ask one model.
 
-One queue of rows, and lanes: threads that each take the oldest row with others of like length and
-ask the model once. Nobody waits for company: a row that comes alone is computed at once, and under
-load the queue itself makes the batches. Knows no model, no HTTP and no contract.
+A free lane takes the oldest row and others of like length (see ``waiting``). Nobody waits for
+company: a row that comes alone is computed at once, and under load the queue itself makes the
+batches. Knows no model, no HTTP and no contract.
 
 Not BentoML's batching (its dispatcher polls, cancels what takes long and has no bound), and no
 result depends on it: what may be asked together, and how much of it, says the caller.
@@ -18,10 +18,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from typing import Any, Generic, NamedTuple, TypeVar
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
 
+from bentos.waiting import Job, Row, Waiting
 from gateway.meters import METERS
 from gateway.ports import Late, Shed
 from models.contracts.traffic import Purpose
@@ -32,49 +32,10 @@ S = TypeVar("S")
 
 #: Estimated wait from which on a request is sent away.
 LONGEST_WAIT = 2.0
-#: Rows among which neighbours of like length are looked for, in batches.
-WINDOW = 4
-#: Weight of the newest batch in the average time of a row.
-_NEWEST = 0.1
 #: Batches without running out of memory after which larger ones are tried again.
 _GOOD_BATCHES = 1000
 
 _LOG = logging.getLogger("assay.pool")
-
-
-class _Job(Generic[R]):
-    """The rows of one call, which may be computed in several batches."""
-
-    def __init__(self, count: int, deadline: float) -> None:
-        self.deadline, self.alone, self.begun = deadline, count == 1, time.monotonic()
-        self.future: Future[list[R]] = Future()
-        self._results: list[Any] = [None] * count
-        self._left = count
-
-    def gone(self, now: float) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.future.done() or now >= self.deadline
-
-    def take(self, place: int, result: R) -> None:
-        """Note one row's result, under the pool's lock; the last one ends the job."""
-        self._results[place] = result
-        self._left -= 1
-        if not self._left:
-            with suppress(InvalidStateError):  # cancelled meanwhile
-                self.future.set_result(self._results)
-
-    def fail(self, error: BaseException) -> None:
-        """End the job without a result."""
-        with suppress(InvalidStateError):
-            self.future.set_exception(error)
-
-
-class _Row(NamedTuple):
-    job: _Job[Any]
-    place: int
-    item: Any
-    length: int
-    seconds: float  # as it was expected to take when it came
 
 
 class Pool(Generic[T, R]):
@@ -101,13 +62,11 @@ class Pool(Generic[T, R]):
         product: str = "",
     ) -> None:
         self.batch_rows, self._most_rows = batch_rows, batch_rows
-        self._call, self._size, self._longest_wait = call, size, longest_wait
-        self._rows: deque[_Row] = deque()
+        self._call, self._longest_wait = call, longest_wait
+        self._rows = Waiting(size)
         self._apart: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._changed = threading.Condition()
-        self._busy, self._closed, self._good = 0, False, 0
-        self._backlog = 0.0
-        self._row_seconds: dict[int, float] = {}
+        self._busy, self._hooked, self._closed, self._good = 0, False, False, 0
         self._batch = METERS.bound("assay_batch_rows", product=product)
         self._queue = METERS.bound("assay_queue_rows", product=product)
         self._waited = METERS.bound("assay_queue_seconds", product=product)
@@ -127,7 +86,7 @@ class Pool(Generic[T, R]):
     @property
     def wait_seconds(self) -> float:
         """How long a row that comes now would probably wait."""
-        return max(0.0, self._backlog) / len(self._lanes)
+        return self._rows.seconds / len(self._lanes)
 
     async def run(
         self, items: Sequence[T], deadline: float = math.inf, purpose: Purpose = "traffic"
@@ -157,21 +116,25 @@ class Pool(Generic[T, R]):
         Raises:
             Late: The pool was closed.
         """
-        job: _Job[R] = _Job(len(items), deadline)
-        rows = [self._row(job, place, item) for place, item in enumerate(items)]
+        job: Job[R] = Job(len(items), deadline)
         with self._changed:
             if self._closed:
                 raise Late
-            self._rows.extend(rows)
-            self._backlog += sum(row.seconds for row in rows)
+            self._rows.add(job, items)
             self._queue.set(len(self._rows))
-            self._changed.notify(len(rows))
+            self._changed.notify(len(items))
         return job.future
 
     def apart(self, call: Callable[[], S]) -> Future[S]:
-        """Run a call on a lane while no other lane asks the model, e.g. one that hooks into it."""
+        """Run a call on a lane while no other lane asks the model, e.g. one that hooks into it.
+
+        Raises:
+            Late: The pool was closed.
+        """
         future: Future[S] = Future()
         with self._changed:
+            if self._closed:
+                raise Late
             self._apart.append((call, future))
             self._changed.notify_all()
         return future
@@ -180,10 +143,13 @@ class Pool(Generic[T, R]):
         """End the lanes; what still waits is late."""
         with self._changed:
             self._closed = True
-            left, self._rows = list(self._rows), deque()
+            left, apart = self._rows.clear(), list(self._apart)
+            self._apart.clear()
             self._changed.notify_all()
         for row in left:
             row.job.fail(Late())
+        for _, future in apart:
+            future.cancel()
         for lane in self._lanes:
             lane.join()
 
@@ -194,18 +160,6 @@ class Pool(Generic[T, R]):
         wait = self.wait_seconds
         if wait > (most / 2 if purpose == "shadow" else most):
             raise Shed(max(1, math.ceil(wait)))
-
-    def _row(self, job: _Job[R], place: int, item: T) -> _Row:
-        length = self._size(item)
-        return _Row(job, place, item, length, self._expected(length))
-
-    def _expected(self, length: int) -> float:
-        """Seconds of one row, by the nearest class of length that was ever computed."""
-        known = self._row_seconds
-        if not known:
-            return 0.0
-        own = length.bit_length()
-        return known[min(list(known), key=lambda other: abs(other - own))]
 
     def _work(self) -> None:
         while (work := self._next()) is not None:
@@ -220,69 +174,47 @@ class Pool(Generic[T, R]):
         """What a free lane does next; None when the pool is closed."""
         with self._changed:
             while not self._closed:
-                if self._apart:
+                if self._apart and not self._hooked:
                     if not self._busy:  # else the others finish first, and nobody begins
-                        self._busy += 1
+                        self._busy, self._hooked = 1, True
                         call, future = self._apart.popleft()
-                        return lambda: _settle(call, future)
-                elif batch := self._take():
-                    alone = len(batch) == 1 and batch[0].job.alone
-                    alone = alone and not self._busy and not self._rows
+                        return lambda: self._run_apart(call, future)
+                elif not self._hooked and (
+                    batch := self._rows.take(len(self._lanes), self.batch_rows)
+                ):
+                    self._queue.set(len(self._rows))
+                    alone = batch[0].job.single and not self._busy and not len(self._rows)
                     self._busy += 1
                     return lambda: self._compute(batch, alone)
                 self._changed.wait()
             return None
 
-    def _take(self) -> list[_Row]:
-        """The oldest row that anybody waits for and others of like length; they leave the queue."""
-        self._drop_gone()
-        if not self._rows:
-            return []
-        want = min(self.batch_rows, math.ceil(len(self._rows) / len(self._lanes)))
-        first = self._rows.popleft()
-        near = min(len(self._rows), WINDOW * self.batch_rows) if want > 1 else 0
-        window = [self._rows.popleft() for _ in range(near)]
-        like = sorted(range(near), key=lambda place: abs(window[place].length - first.length))
-        chosen = set(like[: want - 1])
-        self._rows.extendleft(
-            row for place, row in reversed([*enumerate(window)]) if place not in chosen
-        )
-        batch = [first, *(window[place] for place in sorted(chosen))]
-        self._forget(batch)
-        return batch
-
-    def _drop_gone(self) -> None:
-        now = time.monotonic()
-        while self._rows and self._rows[0].job.gone(now):
-            row = self._rows.popleft()
-            self._forget([row])
-            row.job.fail(Late())
-
-    def _forget(self, rows: Sequence[_Row]) -> None:
-        self._backlog -= sum(row.seconds for row in rows)
-        if not self._rows:
-            self._backlog = 0.0  # sums of floats drift
-        self._queue.set(len(self._rows))
-
-    def _compute(self, rows: Sequence[_Row], alone: bool) -> None:
+    def _compute(self, rows: Sequence[Row], alone: bool) -> None:
         """Ask the model; a batch it fails on is halved until only the rows at fault have failed."""
         now = time.monotonic()
         rows = [row for row in rows if not row.job.gone(now)]
         if not rows:
             return
+        self._waited.observe(now - rows[0].job.begun)  # of the oldest
         try:
             asked = [row.item for row in rows]
             results = list(zip(rows, self._call(asked, alone), strict=True))
         except Exception as error:  # noqa: BLE001 - whatever a model raises ends these rows only
             self._halve(rows, error)
             return
-        self._waited.observe(now - rows[0].job.begun)  # of the oldest
+        self._note(rows, time.monotonic() - now)
         with self._changed:
-            self._learn(rows, time.monotonic() - now)
             for row, result in results:
                 row.job.take(row.place, result)
 
-    def _halve(self, rows: Sequence[_Row], error: Exception) -> None:
+    def _run_apart(self, call: Callable[[], Any], future: Future[Any]) -> None:
+        try:
+            _settle(call, future)
+        finally:
+            with self._changed:
+                self._hooked = False
+
+    def _halve(self, rows: Sequence[Row], error: Exception) -> None:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
             self._make_room(len(rows))
         if len(rows) == 1:
@@ -299,17 +231,14 @@ class Pool(Generic[T, R]):
         if torch := sys.modules.get("torch"):
             torch.cuda.empty_cache()
 
-    def _learn(self, rows: Sequence[_Row], seconds: float) -> None:
-        """What a row of each length takes of a lane's time, and whether larger batches may be."""
+    def _note(self, rows: Sequence[Row], seconds: float) -> None:
         self._batch.observe(len(rows))
         self._took.observe(seconds)
-        each = seconds / len(rows)
-        for own in {row.length.bit_length() for row in rows}:
-            before = self._row_seconds.get(own, each)
-            self._row_seconds[own] = before + _NEWEST * (each - before)
-        self._good += 1
-        if self._good >= _GOOD_BATCHES and self.batch_rows < self._most_rows:
-            self.batch_rows, self._good = min(self._most_rows, 2 * self.batch_rows), 0
+        with self._changed:
+            self._rows.learn(rows, seconds)
+            self._good += 1
+            if self._good >= _GOOD_BATCHES and self.batch_rows < self._most_rows:
+                self.batch_rows, self._good = min(self._most_rows, 2 * self.batch_rows), 0
 
 
 def _settle(call: Callable[[], Any], future: Future[Any]) -> None:

@@ -20,8 +20,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bentos import engine, limits, quiet, runtime
-from bentos.host import EngineHost, Found
+from bentos.host import EngineHost
 from bentos.lane_service import PASSED, wrap
+from bentos.loading import Found
 from gateway import connections, door, drain, logs, traffic_log
 from gateway.asked import ASKED, Asked
 from gateway.errors import StartError

@@ -53,18 +53,24 @@ class Lane:
 
     async def ask(self, call: Call) -> Reply:
         """Answer one request; never raises but when it is cancelled."""
-        if call.path == "health":
-            return _json(200, await self._answers.health(call.product, call.version))
         try:
-            if call.path == "outcome":
-                report = OutcomeRequest.model_validate_json(call.body or b"{}")
-                taken = self.outcome(call.product, call.version, report.outcomes, call.asked)
-                return taken if isinstance(taken, Reply) else Reply(202, JSON, _bytes(taken))
-            kind = self._answers.request_type(call.product, call.version)
-            request = _with_query(kind.model_validate_json(call.body or b"{}"), call.query)
+            return await self._asked(call)
         except ValidationError as error:
             return invalid(error)
-        done = await self.predict(call.product, call.version, request, call.asked)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is one answer
+            return _instead(call.product, error)
+
+    async def _asked(self, call: Call) -> Reply:
+        release = call.product, call.version
+        if call.path == "health":
+            return _json(200, await self._answers.health(*release))
+        if call.path == "outcome":
+            report = OutcomeRequest.model_validate_json(call.body or b"{}")
+            taken = self.outcome(*release, report.outcomes, call.asked)
+            return taken if isinstance(taken, Reply) else Reply(202, JSON, _bytes(taken))
+        kind = self._answers.request_type(*release)
+        request = _with_query(kind.model_validate_json(call.body or b"{}"), call.query)
+        done = await self.predict(*release, request, call.asked)
         return done if isinstance(done, Reply) else Reply(200, JSON, _bytes(done))
 
     async def predict(

@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from bentos import host as hosts
+from bentos import loading
 from bentos.engine import Engine
-from bentos.host import EngineHost, Found
+from bentos.host import EngineHost
+from bentos.loading import Found
 from bentos.runtime import Runtime
 from gateway.asked import Asked
 from gateway.errors import StartError
@@ -70,14 +71,14 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     StandIn.made, StandIn.gate = [], threading.Event()
     StandIn.gate.set()
     where = f"{__name__}:StandIn"
-    monkeypatch.setattr(hosts, "ENGINES", dict.fromkeys(hosts.ENGINES, where))
-    monkeypatch.setattr(hosts, "_resident_bytes", lambda: 0)
+    monkeypatch.setattr(loading, "ENGINES", dict.fromkeys(loading.ENGINES, where))
+    monkeypatch.setattr(loading, "resident_bytes", lambda: 0)
 
     def load(product: Any, folder: Path, version: str) -> Runtime:
         candidate: Any = SimpleNamespace(candidate_id=f"c-{version}", trial="t", tenants=("acme",))
         return Runtime(product, candidate, None, version)
 
-    monkeypatch.setattr(hosts.runtime, "load", load)
+    monkeypatch.setattr(loading.runtime, "load", load)
 
 
 @pytest.fixture
@@ -183,6 +184,12 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_and_is_told(find: Any)
         await until(lambda: bool(host.problems))
         assert host.problems == (f"{RISK_KEY} broken: it does not answer",)
         assert await version(host, "broken") == "v1"
+        with pytest.raises(StartError):
+            await version(host, "broken", FILMS_KEY)
+        tried = len(StandIn.made)
+        with pytest.raises(StartError):  # not loaded again for every request
+            await version(host, "broken", FILMS_KEY)
+        assert len(StandIn.made) == tried
         host.follow(table("v1"))
         assert host.problems == ()
         assert await version(host, "v1") == "v1"
@@ -233,6 +240,24 @@ def test_the_model_longest_unused_makes_room_but_no_busy_and_no_pinned_one(find:
         assert await slow == "v1"
         assert await version(host, "v5") == "v5"
         assert loaded() == ["v4", "v5"]
+        await host.close()
+
+    run(work())
+
+
+def test_no_room_for_a_new_champion_leaves_the_old_one_and_is_told(find: Any):
+    async def work() -> None:
+        host = EngineHost(find, budget_bytes=SIZE)
+        host.follow(table("v1"))
+        await version(host, "v1")
+        host.follow(table("v2"))
+        await until(lambda: bool(host.problems))
+        assert "try again in 5 s" in host.problems[0]
+        assert await version(host, "v2") == "v1"
+        host._budget = 2 * SIZE
+        assert await version(host, "v2") == "v1"  # and tries again
+        await until(lambda: loaded() == ["v2"])
+        assert host.problems == ()
         await host.close()
 
     run(work())

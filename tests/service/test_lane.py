@@ -245,3 +245,13 @@ def test_a_log_that_is_off_still_answers(tmp_path: Path):
     assert ask(Models(), b"", path="health") == Reply(
         200, ((b"content-type", b"application/json"),), b'{"status": "ok"}'
     )
+
+
+def test_a_release_that_cannot_be_loaded_is_a_fault_on_every_path():
+    async def broken(*_: Any) -> dict[str, str]:
+        raise OSError("no such artifact")
+
+    models = Models()
+    models.health = broken  # type: ignore[method-assign, assignment]
+    reply = ask(models, path="health")
+    assert (reply.status, b"artifact" in reply.body) == (500, False)

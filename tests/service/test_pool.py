@@ -26,11 +26,11 @@ class Model:
         self.gate.set()
         self.seconds = seconds
         self.most = 10**9
-        self._busy, self.together = 0, 0
+        self.busy, self.together = 0, 0
 
     def __call__(self, texts: Sequence[str], alone: bool) -> list[int]:
-        self._busy += 1
-        self.together = max(self.together, self._busy)
+        self.busy += 1
+        self.together = max(self.together, self.busy)
         self.calls.append((list(texts), alone))
         try:
             self.gate.wait(5)
@@ -41,7 +41,7 @@ class Model:
                 raise ValueError("bad")
             return [len(text) for text in texts]
         finally:
-            self._busy -= 1
+            self.busy -= 1
 
 
 class OutOfMemoryError(RuntimeError):
@@ -170,7 +170,7 @@ def test_what_waits_too_long_is_sent_away_golden_requests_never_and_copies_first
             return "answered"
 
         def outcome(waiting: float, purpose: str, left: float = math.inf) -> str:
-            asked._backlog = waiting
+            asked._rows.seconds = waiting
             return asyncio.run(ask(purpose, time.monotonic() + left))
 
         assert outcome(0.2, "traffic") == "waits"
@@ -205,13 +205,18 @@ def test_the_wait_is_learnt_by_length_and_gone_with_the_queue():
 def test_what_hooks_into_the_model_runs_while_nothing_else_does():
     model = Model(SLOW)
     with pool(model, lanes=2, rows=1) as asked:
-        busy: list[int] = []
-        before = asked.submit(["a"] * 4)
-        apart = asked.apart(lambda: busy.append(model._busy))
-        after = asked.submit(["b"] * 4)
-        for one in (before, apart, after):
+        seen: list[tuple[int, int]] = []
+
+        def hook() -> None:
+            before = len(model.calls)
+            time.sleep(SLOW)
+            seen.append((model.busy, len(model.calls) - before))
+
+        jobs = [asked.submit(["a"] * 4), asked.apart(hook), asked.apart(hook)]
+        jobs.append(asked.submit(["b"] * 4))
+        for one in jobs:
             one.result()
-    assert busy == [0]
+    assert seen == [(0, 0)] * 2
 
 
 def test_out_of_memory_makes_smaller_batches_until_it_went_well_for_long(
