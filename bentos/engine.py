@@ -13,14 +13,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bentos.limits import cores
+from bentos.limits import cores, memory_bytes
 from bentos.runtime import THREADS, Runtime
 from gateway.asked import Asked
 from gateway.errors import StartError
 from gateway.ports import Answered, Wrong
 
-QUEUE = "ASSAY_QUEUE_MS"
+QUEUE, MODELS = "ASSAY_QUEUE_MS", "ASSAY_MODEL_MB"
 _QUEUE_MS = "2000"
+#: Of the memory there is, for engines; the rest is for the process, requests and the cache.
+_MODEL_SHARE = 0.6
 #: Rows of a wrong request that are named.
 _NAMED = 10
 
@@ -71,10 +73,17 @@ class Engine(ABC):
             )
 
     def answered(
-        self, predictions: BaseModel, rows: Sequence[Any], inputs: Any, digests: Any = None
+        self, response: BaseModel, rows: Sequence[Any], inputs: Any, **more: Any
     ) -> Answered:
-        """What is logged and sent."""
-        return Answered(predictions, rows, inputs, digests, self.runtime.version)
+        """What is logged and sent.
+
+        Args:
+            response: See ``Answered``.
+            rows: See ``Answered``.
+            inputs: See ``Answered``.
+            **more: Its digests and what the cache had, where the contract has these.
+        """
+        return Answered(response, rows, inputs, version=self.runtime.version, **more)
 
 
 def bad_request(message: str, **more: Any) -> Wrong:
@@ -104,6 +113,18 @@ def longest_wait(environment: Mapping[str, str] = os.environ) -> float:
         StartError: The variable holds no whole number above 0.
     """
     return _whole(environment, QUEUE, _QUEUE_MS, "give the longest wait in milliseconds") / 1000
+
+
+def model_bytes(environment: Mapping[str, str] = os.environ) -> int:
+    """Memory for the engines of one process together, by ``ASSAY_MODEL_MB``.
+
+    Raises:
+        StartError: The variable holds no whole number above 0.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    usual = int(_MODEL_SHARE * min(machine, memory_bytes() or machine)) // 1_000_000
+    megabytes = _whole(environment, MODELS, str(usual), "give the models' memory in megabytes")
+    return megabytes * 1_000_000
 
 
 def _whole(environment: Mapping[str, str], name: str, default: str, wanted: str) -> int:

@@ -240,7 +240,7 @@ class EngineHost:
                 if not loaded.asking and other not in kept
             ]
             if not idle:
-                raise Shed(_NO_ROOM_SECONDS)
+                raise Shed(_NO_ROOM_SECONDS, "memory")
             self._drop(min(idle)[1])
 
     def _used(self) -> int:

@@ -183,7 +183,8 @@ class Pool(Generic[T, R]):
                     batch := self._rows.take(len(self._lanes), self.batch_rows)
                 ):
                     self._queue.set(len(self._rows))
-                    alone = batch[0].job.single and not self._busy and not len(self._rows)
+                    alone = len(batch) == 1 and batch[0].job.single
+                    alone = alone and not self._busy and not len(self._rows)
                     self._busy += 1
                     return lambda: self._compute(batch, alone)
                 self._changed.wait()

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bentos import engine, limits, quiet, runtime
+from bentos import engine, kept, limits, quiet, runtime
 from bentos.host import EngineHost
 from bentos.lane_service import PASSED, wrap
 from bentos.loading import Found
@@ -105,6 +105,7 @@ class Serving:
             client_limits()
             engine.lanes()
             engine.longest_wait()
+            kept.process_tiers()
         except StartError as error:
             raise SystemExit(f"cannot serve {MODEL.tag}: {error}") from None
 
@@ -149,7 +150,7 @@ async def ask(kind: type[BaseModel], **fields: Any) -> Any:
     asked = ASKED.get().within(PRODUCT.serving.timeout_s)
     request = kind.model_construct(**fields)
     done = await LANE.predict(PRODUCT.key, ARGUMENTS.version, request, asked)
-    return response(done) if isinstance(done, Reply) else done
+    return response(done) if isinstance(done, Reply) else done.response
 
 
 def response(reply: Reply) -> Response:

@@ -25,7 +25,18 @@ from pydantic import BaseModel, ValidationError
 from gateway import scope
 from gateway.asked import ASKED, DEADLINE_HEADER, Asked
 from gateway.meters import METERS
-from gateway.ports import FAULT_HEADER, Answers, Call, Headers, Late, Path, Reply, Shed, Wrong
+from gateway.ports import (
+    FAULT_HEADER,
+    Answered,
+    Answers,
+    Call,
+    Headers,
+    Late,
+    Path,
+    Reply,
+    Shed,
+    Wrong,
+)
 from gateway.spool import SpoolError
 from models.contracts.api import OutcomeReport, OutcomeRequest, OutcomeResponse
 
@@ -35,6 +46,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 JSON: Headers = ((b"content-type", b"application/json"),)
+#: Whether the rows were said before: ``hit``, ``part`` or ``miss``.
+CACHE_HEADER = b"x-assay-cache"
 #: When a request that the log did not take may come again.
 RETRY_SECONDS = 5
 _UNEXPECTED = "an unexpected error has occurred, please see the log of the service"
@@ -71,12 +84,15 @@ class Lane:
         kind = self._answers.request_type(*release)
         request = _with_query(kind.model_validate_json(call.body or b"{}"), call.query)
         done = await self.predict(*release, request, call.asked)
-        return done if isinstance(done, Reply) else Reply(200, JSON, _bytes(done))
+        if isinstance(done, Reply):
+            return done
+        cached = ((CACHE_HEADER, done.cache.encode()),) if done.cache else ()
+        return Reply(200, (*JSON, *cached), _bytes(done.response))
 
     async def predict(
         self, product: str, version: str, request: BaseModel, asked: Asked
-    ) -> BaseModel | Reply:
-        """Ask a model and log what it said: its response, or the refusal."""
+    ) -> Answered | Reply:
+        """Ask a model and log what it said; or the refusal."""
         try:
             scope.check_rows(asked.principal, request.rows)  # type: ignore[attr-defined]  # of every contract's request
             async with asyncio.timeout(_left(asked)):
@@ -85,7 +101,7 @@ class Lane:
             log.answered(asked, done.rows, done.inputs, done.predictions, done.digests)
         except Exception as error:  # noqa: BLE001 - whatever a model raises is one answer
             return _instead(product, error)
-        return done.response
+        return done
 
     def outcome(
         self, product: str, version: str, reports: Sequence[OutcomeReport], asked: Asked
@@ -149,7 +165,11 @@ class OneProduct:
             allow = (b"allow", ", ".join(route.methods).encode())
             reply = _json(405, {"error": "this path takes another method"}, allow)
         else:
-            reply = await self._reply(route.path, scope, receive)
+            METERS.inc("assay_in_flight")
+            try:
+                reply = await self._reply(route.path, scope, receive)
+            finally:
+                METERS.inc("assay_in_flight", -1)
         await write(send, reply)
 
     async def _reply(self, path: Path, scope: Message, receive: Receive) -> Reply:
@@ -190,7 +210,7 @@ def _instead(product: str, error: Exception) -> Reply:
         case SpoolError():
             return not_logged(error)
         case Shed():
-            METERS.inc("assay_shed_total", product=product, reason="queue")
+            METERS.inc("assay_shed_total", product=product, reason=error.reason)
             return _later(f"too much waits here; send it again in {error.seconds} s", error.seconds)
         case Late() | TimeoutError():
             return _fault(504, "not answered in time; send fewer rows at once", b"late")

@@ -87,11 +87,12 @@ class Shed(Exception):  # noqa: N818 - a decision
 
     Attributes:
         seconds: After which it may be tried again.
+        reason: What there is too little of: ``queue`` or ``memory``.
     """
 
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"try again in {seconds} s")
-        self.seconds = seconds
+    def __init__(self, seconds: int, reason: Literal["queue", "memory"] = "queue") -> None:
+        super().__init__(f"no room in {reason}; try again in {seconds} s")
+        self.seconds, self.reason = seconds, reason
 
 
 class Late(Exception):  # noqa: N818 - a decision
@@ -105,15 +106,17 @@ class Answered(NamedTuple):
         response: With n ``predictions``.
         rows: n validated rows.
         inputs: Shape (n, d), the product's columns.
-        digests: See ``records.predictions``.
         version: Release that answered.
+        digests: See ``records.predictions``.
+        cache: ``hit``, ``part`` or ``miss``; None where nothing is kept.
     """
 
     response: BaseModel
     rows: Sequence[Any]
     inputs: Matrix
-    digests: Sequence[str] | None
     version: str
+    digests: Sequence[str] | None = None
+    cache: str | None = None
 
     @property
     def predictions(self) -> Sequence[Answer]:

@@ -6,6 +6,7 @@ belong here: HTTP, BentoML, the log itself, ranking (``models.core.ranking``).
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -60,6 +61,19 @@ def rank(runtime: Runtime, asked: Sequence[Query]) -> list[Said]:
     """Ask the model, and note what monitoring watches; the only call that takes time."""
     ranked = runtime.predictor.recommend(asked)
     return [_said(runtime, *pair) for pair in zip(asked, ranked, strict=True)]
+
+
+def pack(said: Said) -> bytes:
+    """What was said of one query, to be kept."""
+    ranking = said.ranking
+    told = [ranking.items, ranking.scores, ranking.algorithm, bool(ranking.known)]
+    return json.dumps([*told, [float(value) for value in said.inputs], said.hit]).encode()
+
+
+def unpack(kept: bytes) -> Said:
+    """The way back."""
+    items, scores, algorithm, known, inputs, hit = json.loads(kept)
+    return Said(Ranking(tuple(items), tuple(scores), algorithm, known), tuple(inputs), hit)
 
 
 def watched(said: Sequence[Said]) -> Matrix:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bentos.engine import Engine, longest_wait, wrong_rows
+from bentos.kept import Form, Kept
 from bentos.pool import Pool
 from bentos.ranked_items import answers
 from bentos.ranked_items.answers import Said
@@ -33,6 +34,7 @@ class RankEngine(Engine):
             longest_wait=longest_wait(),
             product=runtime.product.key,
         )
+        self._kept = Kept(runtime, self.pool, Form(answers.pack, answers.unpack))
 
     async def answer(self, request: Any, asked: Asked) -> Answered:
         """The best items for every row, in the order of the request."""
@@ -46,9 +48,9 @@ class RankEngine(Engine):
                 vague, "categories", "this model knows no categories; name the items in only"
             )
         asks = answers.queries(self.runtime, rows)
-        said = await self.pool.run(asks, asked.deadline, asked.purpose)
+        said, cache = await self._kept.run(rows, asks, asked)
         response = PredictResponse(predictions=answers.answer(self.runtime, said))
-        return self.answered(response, rows, answers.watched(said))
+        return self.answered(response, rows, answers.watched(said), cache=cache)
 
     def warm_up(self) -> None:
         """Ask every member once, and the fallback; then again to see how long a row takes."""

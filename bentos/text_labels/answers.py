@@ -84,6 +84,26 @@ def each(said: Said) -> list[Said]:
     ]
 
 
+#: What an ensemble says of its confidence, in the order in which it is kept.
+_KEPT = ("ensemble", "model")
+
+
+def pack(said: Said) -> bytes:
+    """What was said of one text, to be kept."""
+    sure = [said.confidence[name] for name in _KEPT if name in said.confidence]
+    return np.concatenate([said.scores[0], *sure]).astype("<f8").tobytes()
+
+
+def unpack(kept: bytes, labels: int) -> Said:
+    """The way back, of a model with so many labels."""
+    values = np.frombuffer(kept, "<f8")
+    sure = values[labels:]
+    return Said(
+        values[None, :labels],
+        {name: sure[n : n + 1] for n, name in enumerate(_KEPT)} if len(sure) else {},
+    )
+
+
 def watched(rows: Sequence[Any]) -> tuple[Matrix, list[str]]:
     """What the log gets of the rows: numbers that describe a text, and a digest; never the text."""
     asked = [row.text for row in rows]

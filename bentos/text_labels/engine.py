@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bentos.engine import Engine, bad_request, lanes, longest_wait
+from bentos.kept import Form, Kept
 from bentos.limits import cores
 from bentos.pool import Pool
 from bentos.runtime import Runtime, resources
@@ -44,6 +45,9 @@ class TextEngine(Engine):
             longest_wait=longest_wait(),
             product=runtime.product.key,
         )
+        labels = len(runtime.product.data.labels)
+        form = Form(answers.pack, lambda kept: answers.unpack(kept, labels))
+        self._kept = Kept(runtime, self.pool, form)
         self._explainer = Explainer(runtime, self.pool, TURN)
 
     async def answer(self, request: Any, asked: Asked) -> Answered:
@@ -55,24 +59,26 @@ class TextEngine(Engine):
                 f"this model cannot be explained by {request.method}; take {', '.join(known)}"
             )
         asks = answers.texts(rows)
-        said = answers.together(await self.pool.run(asks, asked.deadline, asked.purpose))
-        predictions = answers.answer(self.runtime, said)
+        said, cache = await self._kept.run(rows, asks, asked)
+        predictions = answers.answer(self.runtime, answers.together(said))
         if request.explain:
             samples = SAMPLES // len(asks)
             explain = self._explainer.explain
             why = [await explain(one, request.method, samples, asked.deadline) for one in asks]
             predictions = [answers.explained(*both) for both in zip(predictions, why, strict=True)]
         inputs, digests = answers.watched(rows)
-        return self.answered(PredictResponse(predictions=predictions), rows, inputs, digests)
+        response = PredictResponse(predictions=predictions)
+        return self.answered(response, rows, inputs, digests=digests, cache=cache)
 
     def warm_up(self) -> None:
-        """Every shape once, alone and in the largest batch, then again to see how long it takes."""
-        for length in _LENGTHS:
-            text = ("good morning " * (length // 12 + 1))[:length]
-            for texts in ([text], [text] * self.pool.batch_rows):
-                self._say(texts, False)
-            self._say([text], True)
-            self.pool.submit([text] * self.pool.batch_rows).result()
+        """Every width alone and the largest batches; then again, to see how long a text takes."""
+        texts = [("good morning " * (length // 12 + 1))[:length] for length in _LENGTHS]
+        for text in texts:
+            for alone in (False, True):
+                self._say([text], alone)
+            self.pool.submit([text, text]).result()
+        for text in (texts[0], texts[-1]):
+            self._say([text] * self.pool.batch_rows, False)
 
     def close(self) -> None:
         """End the lanes and the explainer's thread."""

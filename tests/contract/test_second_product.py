@@ -26,7 +26,16 @@ from stores.service_process import marked, stop
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "add-a-model.md"
-COPIED = ("models", "assets", "stores", "orchestration", "bentos", "dbt_project", "tests")
+COPIED = (
+    "models",
+    "assets",
+    "stores",
+    "orchestration",
+    "gateway",
+    "bentos",
+    "dbt_project",
+    "tests",
+)
 OLD, NEW = "risk/sync_conflict", "risk/quick_conflict"
 STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento", "service")
 MONITORING = "monitoring"

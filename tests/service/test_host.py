@@ -235,7 +235,7 @@ def test_the_model_longest_unused_makes_room_but_no_busy_and_no_pinned_one(find:
         host._pinned = frozenset({(RISK_KEY, "v4")})
         with pytest.raises(Shed) as told:
             await version(host, "v5")
-        assert told.value.seconds == 5
+        assert (told.value.seconds, told.value.reason) == (5, "memory")
         freed.set()
         assert await slow == "v1"
         assert await version(host, "v5") == "v5"

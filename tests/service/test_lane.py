@@ -48,7 +48,7 @@ class Models:
         self.requests.append((request, asked))
         if self.do:
             await self.do(request, asked)
-        return Answered(PredictResponse(predictions=[]), [], np.empty((0, 31)), None, version)
+        return Answered(PredictResponse(predictions=[]), [], np.empty((0, 31)), version)
 
     async def health(self, product: str, version: str) -> dict[str, str]:
         return {"status": "ok"}
@@ -240,6 +240,18 @@ def test_requests_are_counted_by_what_they_were_answered():
     assert count(200) == before + 1
 
 
+def test_requests_under_way_are_counted_while_they_are():
+    seen: list[float] = []
+
+    async def look(*_: Any) -> None:
+        seen.append(METERS.bound("assay_in_flight")._value.get())
+
+    for models in (Models(look), Models(raises(ValueError()))):
+        serve(models, "POST", "/predict")
+    assert seen == [1]
+    assert METERS.bound("assay_in_flight")._value.get() == 0
+
+
 def test_a_log_that_is_off_still_answers(tmp_path: Path):
     assert Models().journal.state == "off"
     assert ask(Models(), b"", path="health") == Reply(
@@ -255,3 +267,13 @@ def test_a_release_that_cannot_be_loaded_is_a_fault_on_every_path():
     models.health = broken  # type: ignore[method-assign, assignment]
     reply = ask(models, path="health")
     assert (reply.status, b"artifact" in reply.body) == (500, False)
+
+
+@pytest.mark.parametrize("state", ["hit", "part", "miss", None])
+def test_an_answer_says_whether_it_was_said_before(state: str | None):
+    class Cached(Models):
+        async def answer(self, *given: Any) -> Answered:
+            return (await super().answer(*given))._replace(cache=state)
+
+    told = dict(ask(Cached()).headers).get(b"x-assay-cache")
+    assert told == (state.encode() if state else None)

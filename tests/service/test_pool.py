@@ -74,6 +74,19 @@ def test_a_row_that_comes_alone_is_asked_at_once_and_has_all_cores():
         assert not any(alone for _, alone in model.calls[1:])
 
 
+def test_two_requests_of_one_row_that_are_asked_together_are_not_alone():
+    model = Model()
+    with pool(model) as asked:
+        model.gate.clear()
+        held = asked.submit(["hold"])
+        until(lambda: len(model.calls) == 1)
+        waiting = [asked.submit(["a"]), asked.submit(["b"])]
+        model.gate.set()
+        for one in (held, *waiting):
+            one.result()
+    assert model.calls[1:] == [(["a", "b"], False)]
+
+
 def test_rows_of_several_requests_are_asked_together_and_go_back_to_their_own():
     model = Model()
     with pool(model, rows=4) as asked:

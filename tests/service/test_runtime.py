@@ -139,6 +139,12 @@ def test_a_service_asks_on_as_many_lanes_as_it_may():
     assert engine.longest_wait({engine.QUEUE: "1500"}) == 1.5
 
 
+def test_models_may_have_most_of_the_memory_or_what_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "memory_bytes", lambda: 1_000_000_000)
+    assert engine.model_bytes({}) == 600_000_000
+    assert engine.model_bytes({engine.MODELS: "250"}) == 250_000_000
+
+
 @pytest.mark.parametrize("told", ["0", "many", "-1", "1.5"])
 def test_numbers_that_are_none_are_named(told: str):
     with pytest.raises(StartError, match=f"ASSAY_THREADS is '{told}'; give"):

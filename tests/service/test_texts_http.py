@@ -116,6 +116,24 @@ def test_a_row_alone_gets_the_answer_it_gets_in_a_batch(client: httpx.Client, bu
         assert alone["labels"] == batch[place]["labels"]
 
 
+def test_what_is_asked_again_is_not_computed_again_and_is_a_prediction_of_its_own(
+    client: httpx.Client, spool: Path
+):
+    text, states, ids = "asked more than once", [], []
+    for number in range(3):
+        rows = [row(text), row(f"new {number}")][: 2 if number == 2 else 1]
+        answer = client.post(
+            "/predict", json={"rows": rows}, headers={"x-request-id": f"again-{number}"}
+        )
+        states.append(answer.headers["x-assay-cache"])
+        told = answer.json()["predictions"][0]
+        ids.append(told.pop("prediction_id"))
+        (line, *_) = bodies(spool, "prediction", request_id=f"again-{number}")
+        assert (line["prediction_id"], line["score"]) == (ids[-1], told["probability"])
+    assert states == ["miss", "hit", "part"]
+    assert len(set(ids)) == 3
+
+
 def test_the_context_is_read_with_the_text(client: httpx.Client, built: Built):
     told = send(client, row(GOOD, context=RUDE), row(GOOD, context=None)).json()["predictions"]
     scores = built.predictor.predict([join_context(GOOD, RUDE), GOOD])[:, 0]

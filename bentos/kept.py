@@ -1,0 +1,74 @@
+"""A pool behind the cache: rows that were said before, and one computation of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from bentos.cache import Cache, tiers
+from bentos.lru import Memory
+from bentos.pool import Pool
+from bentos.runtime import Runtime
+from gateway.asked import Asked
+from gateway.redis_store import RedisStore
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Form(NamedTuple, Generic[R]):
+    """How the result of one row is kept as bytes."""
+
+    pack: Callable[[R], bytes]
+    unpack: Callable[[bytes], R]
+
+
+class Kept(Generic[T, R]):
+    """A pool behind a cache: what was said of a row is said again while it holds.
+
+    Args:
+        runtime: Its product says for how long; 0 keeps nothing.
+        pool: Computes.
+        form: Of a result.
+    """
+
+    def __init__(self, runtime: Runtime, pool: Pool[T, R], form: Form[R]) -> None:
+        self._pool, self._form = pool, form
+        seconds, (memory, redis) = runtime.product.serving.cache_s, process_tiers()
+        product, version = runtime.product.key, runtime.version
+        made = Cache(product, version, seconds, memory, redis=redis) if seconds else None
+        self._cache = made
+
+    async def run(
+        self, rows: Sequence[Any], items: Sequence[T], asked: Asked
+    ) -> tuple[list[R], str | None]:
+        """Results of a request's rows, and ``hit``, ``part`` or ``miss``; None without a cache.
+
+        Golden requests are always computed: a wrong model must not pass with the right one's words.
+
+        Args:
+            rows: n validated rows.
+            items: What the pool is asked of each.
+            asked: The request.
+        """
+        if self._cache is None or asked.purpose == "golden":
+            return await self._pool.run(items, asked.deadline, asked.purpose), None
+
+        async def make(places: Sequence[int]) -> list[bytes]:
+            missing = [items[place] for place in places]
+            said = await self._pool.run(missing, asked.deadline, asked.purpose)
+            return [self._form.pack(one) for one in said]
+
+        found = await self._cache.once([self._cache.key(row) for row in rows], make)
+        return [self._form.unpack(value) for value in found.values], found.state
+
+
+@lru_cache(1)
+def process_tiers() -> tuple[Memory, RedisStore | None]:
+    """Where the releases of this process keep what they said.
+
+    Raises:
+        StartError: See ``bentos.cache.tiers``.
+    """
+    return tiers()
