@@ -19,6 +19,8 @@ from models.contracts.metrics import CATALOGUE, OTHER, Metric, Process, exported
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 #: Series of one metric; more would mean that a label is what somebody sent. Counted as ``other``.
 MOST_SERIES = 1_000
+#: Templates of routes; a hundred and one are paths that somebody makes up.
+MOST_ROUTES = 100
 
 
 class MeterError(LookupError):
@@ -41,6 +43,7 @@ class Meters:
         self._made: dict[str, tuple[Metric, Any]] = {}
         self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._series: Counter[str] = Counter()
+        self._routes: set[str] = set()
         self._lock = threading.Lock()
 
     def become(self, process: Process) -> None:
@@ -74,6 +77,11 @@ class Meters:
             status: Of the answer.
             seconds: From its first byte to the answer.
         """
+        if route not in self._routes:
+            if len(self._routes) < MOST_ROUTES:
+                self._routes.add(route)
+            else:
+                route = OTHER
         self.inc("assay_requests_total", product=product, route=route, status=str(status))
         self.observe("assay_request_seconds", seconds, product=product, route=route)
 

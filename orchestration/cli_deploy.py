@@ -41,11 +41,13 @@ def deploy(
 
 
 def _releases() -> dict[str, str]:
-    """Product to the version its ledger says should serve."""
+    """Product to the version its ledger says should serve; makes the token they share."""
     from models.registry import products
     from orchestration.settings import Settings
+    from stores.key_store import service_token
     from stores.ledger import Ledger
 
     home = Settings().home_paths()
+    service_token(home)  # router and services are given it as a file
     current = {one.key: Ledger(home.ledger(one)).current() for one in products()}
     return {key: release.version for key, release in current.items() if release}

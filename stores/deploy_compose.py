@@ -12,6 +12,7 @@ from typing import Any
 from models.contracts.product import ModelProduct
 from stores.dashboards import GATEWAY_PORT
 from stores.deploy_names import (
+    BENTOS,
     EVERYWHERE,
     IMAGES,
     NOT_RELEASED,
@@ -55,16 +56,16 @@ def single(products: Sequence[ModelProduct]) -> dict[str, Any]:
     """``single.compose.yaml``: one process that answers for all products."""
     cores = max(one.serving.cores for one in products)
     memory = sum(one.serving.memory_mb for one in products)
-    table = {"ASSAY_TABLE": f"{STATE}/gateway/table.json"}
-    environment = service_environment("single") | router_environment() | table | _TRACES
+    environment = service_environment("single") | router_environment() | _TRACES
     front = {
         "image": f"{IMAGES}/front-door:${{FRONT_DOOR_TAG:-{NOT_RELEASED}}}",
         **_OURS,
         "environment": environment,
         "ports": [f"127.0.0.1:{GATEWAY_PORT}:{SERVICE_PORT}"],
         "volumes": [
+            "./gateway/single.json:/etc/assay/table.json:ro",
             f"{_HOME}/gateway:{STATE}/gateway",
-            f"{_HOME}/bentos/models:{STATE}/models:ro",
+            f"{_HOME}/bentos/models:{BENTOS}/models:ro",
             f"{_HOME}/spool:{SPOOL}",
         ],
         "secrets": list(SECRETS),

@@ -14,9 +14,10 @@ from pathlib import Path
 from models.contracts.product import ModelProduct
 from models.contracts.routing import Member, ProductRoutes, RoutingTable
 from stores import dashboards, deploy_k8s
+from stores.bento_store import ARTIFACT
 from stores.dashboards import GATEWAY_PORT, Site, as_yaml, dashboard_files
 from stores.deploy_compose import compose, single
-from stores.deploy_names import SERVICE_PORT, host
+from stores.deploy_names import BENTOS, SERVICE_PORT, host
 from stores.files import write_atomic
 from stores.home import ADMIN_PORT
 from stores.templates import FOLDER
@@ -67,6 +68,7 @@ def deploy_files(
         "docker/platform.Dockerfile": _template("platform.Dockerfile"),
         "nginx/nginx.conf": _template("nginx.conf"),
         "gateway/table.json": table,
+        "gateway/single.json": single_table(products, releases),
     }
     for name, text in dashboard_files(site(products, webhook)).items():
         header = "" if name.endswith(".json") else _HEADER
@@ -90,17 +92,35 @@ def site(products: Sequence[ModelProduct], webhook: str | None = None) -> Site:
 
 def routing_table(products: Sequence[ModelProduct], releases: Mapping[str, str]) -> str:
     """What the router serves: the released products, each by its container."""
-    routes = {}
-    for one in products:
-        if version := releases.get(one.key):
-            url = f"http://{host(one)}:{SERVICE_PORT}"
-            member = Member(version=version, semver="", url=url, artifact=None)
-            routes[one.key] = ProductRoutes(
-                product=one.key, champion=version, previous=None, members={version: member}
-            )
+    return _table({
+        one.key: Member(version=releases[one.key], semver="", artifact=None,
+                        url=f"http://{host(one)}:{SERVICE_PORT}")
+        for one in products if one.key in releases
+    })  # fmt: skip
+
+
+def single_table(products: Sequence[ModelProduct], releases: Mapping[str, str]) -> str:
+    """What the one process serves: the released products, each from BentoML's model store."""
+    return _table({
+        one.key: Member(version=releases[one.key], semver="", url=None,
+                        artifact=f"{BENTOS}/models/{one.slug}/{releases[one.key]}/{ARTIFACT}")
+        for one in products if one.key in releases
+    })  # fmt: skip
+
+
+def _table(members: Mapping[str, Member]) -> str:
+    routes = {
+        key: ProductRoutes(
+            product=key, champion=one.version, previous=None, members={one.version: one}
+        )
+        for key, one in members.items()
+    }
     # no clock: the same releases make the same file
-    table = RoutingTable(generation=1, written_at=datetime(2000, 1, 1, tzinfo=UTC), products=routes)
-    return table.model_dump_json(indent=1) + "\n"
+    written = datetime(2000, 1, 1, tzinfo=UTC)
+    return (
+        RoutingTable(generation=1, written_at=written, products=routes).model_dump_json(indent=1)
+        + "\n"
+    )
 
 
 def _template(name: str) -> str:

@@ -15,6 +15,8 @@ NOT_RELEASED = "not-released"
 SERVICE_PORT = 3000
 #: What a process in a container listens on.
 EVERYWHERE = "0.0.0.0"  # noqa: S104
+#: BentoML's home in an image of a service, see ``templates/service.Dockerfile``.
+BENTOS = "/home/assay/bentoml"
 #: Folder of a gateway's state (as a home), and of a service's log.
 STATE, SPOOL = "/var/lib/assay", "/var/spool/assay"
 #: Secret to its file below ``<home>/keys``; mounted as ``/run/secrets/<secret>``.

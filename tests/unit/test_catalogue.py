@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gateway.meters import MOST_SERIES, MeterError, Meters, forget_the_dead
+from gateway.meters import MOST_ROUTES, MOST_SERIES, MeterError, Meters, forget_the_dead
 from models.contracts.metrics import CATALOGUE, SECONDS, exported_by
 from models.contracts.traffic import PredictionRecord
 
@@ -87,6 +87,17 @@ def test_a_flood_of_values_ends_in_one_series():
     told = [line for line in lines(meters) if line.startswith("assay_auth_refused_total{")]
     assert len(told) == MOST_SERIES + 1
     assert 'assay_auth_refused_total{reason="other"} 50.0' in told
+
+
+def test_made_up_paths_cost_their_own_name_only():
+    meters = Meters("router")
+    for number in range(MOST_ROUTES + 50):
+        meters.request("risk/x", f"/made/up/{number}", 404, 0.001)
+    meters.request("risk/x", "/made/up/last", 503, 0.001)
+    told = lines(meters)
+    other = 'assay_requests_total{product="risk/x",route="other",source="router",status='
+    assert f'{other}"404"}} 50.0' in told
+    assert f'{other}"503"}} 1.0' in told
 
 
 def test_a_process_is_named_before_its_first_figure():

@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from models.contracts.product import ModelProduct
+from models.contracts.results import Release
 from models.contracts.routing import RoutingTable
 from models.registry import products
 from stores.deploy_compose import compose
 from stores.deploy_files import deploy_files, write_deploy
 from stores.deploy_k8s import SIZES
-from stores.deploy_names import NOT_RELEASED, host
+from stores.deploy_names import BENTOS, NOT_RELEASED, host
+from stores.home import Home
+from stores.ledger import Ledger
 from stores.templates import FOLDER, SERVICE_DOCKERFILE
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +94,10 @@ def test_a_release_is_named_in_the_tag_and_in_the_table(written):
     assert set(table.products) == {first.key}
     assert table.products[first.key].champion == "v20260101_000000"
     assert table.products[first.key].members["v20260101_000000"].url == f"http://{host(first)}:3000"
+    alone = RoutingTable.model_validate_json((written / "gateway/single.json").read_text())
+    (member,) = alone.products[first.key].members.values()
+    assert member.artifact == f"{BENTOS}/models/{first.slug}/v20260101_000000/artifact"
+    assert f"BENTOML_HOME={BENTOS} " in SERVICE_DOCKERFILE.read_text()
     services = yaml.safe_load((written / "compose.yaml").read_text())["services"]
     assert services[host(first)]["image"].endswith("_TAG:-v20260101_000000}")
     assert services[host(second)]["image"].endswith(f"_TAG:-{NOT_RELEASED}}}")
@@ -97,6 +105,23 @@ def test_a_release_is_named_in_the_tag_and_in_the_table(written):
     assert f"assay/{host(first)}" in [
         one["name"] for one in tags if one["newTag"] == "v20260101_000000"
     ]
+
+
+def test_the_command_names_the_releases_of_the_home(tmp_path, monkeypatch):
+    from orchestration.cli import app
+
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
+    first, second = products()[:2]
+    Ledger(Home(tmp_path / "home").ledger(first)).append("release", Release(
+        product=first.key, version="v20260102_000000", candidate_id="c", snapshot_id="s",
+        evaluation_id="e", trial="t", mlflow_version="1", artifact="a",
+    ))  # fmt: skip
+    done = CliRunner().invoke(app, ["deploy", str(tmp_path / "out"), "--released"])
+    assert done.exit_code == 0, done.output
+    assert f"{first.key}: v20260102_000000" in done.output
+    assert f"{second.key}: no release yet" in done.output
+    assert ":-v20260102_000000}" in (tmp_path / "out/compose.yaml").read_text()
+    assert (tmp_path / "home/keys/service-token").exists(), "containers are given it"
 
 
 def test_only_the_edge_listens_to_other_machines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.contracts.watched import ROUTES, RULES, expressions
+from models.contracts.metrics import CATALOGUE, Metric
+from models.contracts.watched import PANELS, ROUTES, RULES, expressions
 from stores.dashboards import LOCAL, Site, write_dashboards
 
 CASES = Path(__file__).with_name("prometheus_rules_test.yml")
@@ -66,6 +68,44 @@ def test_prometheus_reads_every_expression(written, tmp_path):
     assert f"{len(records)} rules found" in said(
         "promtool", "check", "rules", "all.yml", cwd=tmp_path
     )
+
+
+def test_every_panel_shows_data_when_its_metrics_move(tmp_path):
+    """Asked of Prometheus's own engine, over series as our exporters make them."""
+    asked = [text for panel in PANELS for text in panel.expressions.values()]
+    case = {
+        "interval": "1m",
+        "input_series": [one for metric in CATALOGUE.values() for one in moving(metric)],
+        # a division by nothing is no data either: NaN is not above or equal to anything
+        "promql_expr_test": [
+            {"expr": f"count(({text}) >= 0) > bool 0", "eval_time": "30m",
+             "exp_samples": [{"labels": "{}", "value": 1}]}
+            for text in asked
+        ],
+    }  # fmt: skip
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"tests": [case]}))
+    assert "SUCCESS" in said("promtool", "test", "rules", "panels.yml", cwd=tmp_path)
+
+
+def moving(metric: Metric) -> list[dict[str, str]]:
+    """Series of a metric over 40 minutes: counters grow, a histogram's upper buckets faster."""
+    known = {"status": ("200", "503"), "result": ("hit", "miss")}
+    made = []
+    for values in itertools.product(*(known.get(label, ("x",)) for label in metric.labels)):
+        labels = dict(zip(metric.labels, values, strict=True)) | {"job": "j", "instance": "i"}
+        if metric.kind == "histogram":
+            steps = [*metric.buckets, "+Inf"]
+            for number, end in enumerate(steps):
+                made.append(line(f"{metric.name}_bucket", labels | {"le": str(end)}, number + 1))
+            made += [line(f"{metric.name}_{kind}", labels, len(steps)) for kind in ("sum", "count")]
+        else:
+            made.append(line(metric.name, labels, 5 if metric.kind == "counter" else 0))
+    return made
+
+
+def line(name: str, labels: dict[str, str], step: int) -> dict[str, str]:
+    inside = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return {"series": f"{name}{{{inside}}}", "values": f"1+{step}x40"}
 
 
 @pytest.mark.parametrize("webhook", [None, HOOK])
