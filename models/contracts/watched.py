@@ -148,7 +148,7 @@ RULES = (
     Rule("AssayGatewayDown", f'up{{job="{ROUTERS}"}} == 0', "1m", "critical",
          "the router {{ $labels.instance }} does not answer",
          "read <home>/gateway/router.log; start `assay up`"),
-    Rule("AssayGone", "absent(assay_service_up)", "10m", "critical",
+    Rule("AssayGone", "absent(assay_incidents_open)", "10m", "critical",
          "the admin service exports nothing", "start `assay up`"),
     Rule("AssayErrors", f"{_ERRORS} > 0.01", "10m", "critical",
          f"{_PRODUCT} ({{{{ $labels.source }}}}) fails more than 1 % of its requests",
