@@ -148,8 +148,6 @@ def _platform() -> dict[str, Any]:
         "depends_on": ["mlflow"],
         "stop_grace_period": "60s",
     }  # fmt: skip
-    database = "postgresql+psycopg2://mlflow:$${POSTGRES_PASSWORD}@postgres:5432/mlflow"
-    password = {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD:-}"}
     return {
         "dagster-webserver": common | {
             "build": _BUILD | {"target": "platform"},
@@ -171,6 +169,13 @@ def _platform() -> dict[str, Any]:
             "ports": [f"127.0.0.1:{ADMIN_PORT}:{ADMIN_PORT}"],
             "deploy": _limits(1.0, 1024),
         },
+    } | _tracking(common)  # fmt: skip
+
+
+def _tracking(common: dict[str, Any]) -> dict[str, Any]:
+    database = "postgresql+psycopg2://mlflow:$${POSTGRES_PASSWORD}@postgres:5432/mlflow"
+    password = {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD:-}"}
+    return {
         "mlflow": common | {
             "depends_on": ["postgres"],
             "environment": {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | password,

@@ -219,12 +219,10 @@ class Monitoring(Frozen):
 
 
 class Serving(Frozen):
-    """How the service is sized; ``port`` 0 lets the machine choose.
+    """How one container of the service is sized, and how it answers; ``port`` 0: any.
 
-    ``log_inputs``: whether the prediction log keeps the inputs or only their hash. Without values
-    input drift cannot be seen and releases cannot be compared on traffic.
-    ``cores``, ``memory_mb``: what one container of the service is given (`assay deploy`).
-    ``batch_rows``: rows of several requests that a text model or a recommender is asked together.
+    ``log_inputs``: with ``hash`` no values are kept: drift and releases cannot be judged.
+    ``batch_rows``: of several requests, that a text model or a recommender is asked together.
     ``cache_s``: how long what was said of a row is said again to who asks the same; 0: never.
     """
 
@@ -289,8 +287,7 @@ class ModelProduct(Frozen):
         earlier: set[str] = set()
         for trial in trials:
             if unknown := set(trial.after) - earlier:
-                raise ValueError(f"trial {trial.name!r} comes after {sorted(unknown)}: list them "
-                                 "before it")  # fmt: skip
+                raise ValueError(f"trial {trial.name!r}: list {sorted(unknown)} before it")
             earlier.add(trial.name)
         return trials
 
