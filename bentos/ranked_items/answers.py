@@ -33,9 +33,11 @@ class Said(NamedTuple):
 
 
 def warm_up(runtime: Runtime) -> None:
-    """Ask every member once, and the fallback."""
-    asked = [Query(user=None, algorithm=name) for name in runtime.predictor.algorithms]
-    runtime.predictor.recommend(asked)
+    """Ask every member once, for somebody with a history, and the fallback."""
+    model = runtime.predictor
+    user, history = next(iter(model.users), None), model.items[:1]
+    asked = [Query(user, history=history, algorithm=name) for name in model.algorithms]
+    model.recommend([*asked, Query(user=None)])
 
 
 def strange_algorithms(runtime: Runtime, rows: Sequence[Any]) -> list[int]:

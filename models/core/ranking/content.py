@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from pydantic import Field
 from models.contracts.base import Frozen
 from models.contracts.learner import Catalogue, FitContext, Interactions
 from models.contracts.product import Trial
+from models.core.ranking.factored import Factored
 from models.core.ranking.graph_filter import strongest
 from models.core.ranking.scorers import Numbers, Reads, Scores, read_scorer, write_scorer
 
@@ -57,7 +57,7 @@ class ContentParams(Frozen):
 
 
 @dataclass(frozen=True)
-class Content:
+class Content(Factored):
     """Fitted content model.
 
     Attributes:
@@ -71,13 +71,9 @@ class Content:
     kind: str = KIND
     reads: Reads = ("history",)
 
-    @cached_property
-    def _across(self) -> Scores:
-        return np.ascontiguousarray(self.items.T)
-
-    def score(self, _: Numbers, histories: Sequence[Numbers]) -> Scores:
-        """Cosine of item and profile; see ``Scorer``."""
-        return _units(self._profiles(histories)) @ self._across
+    def users(self, histories: Sequence[Numbers]) -> Scores:
+        """Profiles as unit vectors, so that a product is a cosine; see ``Factored``."""
+        return _units(self._profiles(histories))
 
     def save(self, folder: Path) -> None:
         """See ``Scorer``."""

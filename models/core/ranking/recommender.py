@@ -17,9 +17,9 @@ import numpy as np
 from models.contracts.learner import Catalogue, Interactions, Query, Ranking
 from models.core.artifact import ArtifactError
 from models.core.ranking.asked import FALLBACK, Answer, Asked, Seen
+from models.core.ranking.factored import scored
 from models.core.ranking.popularity import Popularity
-from models.core.ranking.scorers import Numbers, Scorer, load_scorer, positives
-from models.core.ranking.top import top
+from models.core.ranking.scorers import Numbers, Scorer, Scores, load_scorer, positives
 
 _FILE, _SEEN = "recommender.json", "seen.safetensors"
 #: Scores held at once, in numbers: 64 MiB of float32.
@@ -219,18 +219,20 @@ class CatalogueRecommender:
 
     def _pick(self, name: str, asked: Sequence[Asked]) -> Iterator[Answer]:
         users = np.array([question.user for question in asked], np.int64)
-        scores = self._member(name).score(users, [self._history(name, a) for a in asked])
-        for row, question in zip(scores, asked, strict=True):
-            row[question.banned] = -np.inf
-            if not question.seen:
-                row[self.seen.of(question.user, liked_only=False)] = -np.inf
-                row[question.since] = -np.inf
-            if question.only is not None:
-                kept = row[question.only]
-                row[:] = -np.inf
-                row[question.only] = kept
-            best = top(row, question.k)
-            yield Answer(best, row[best], name)
+        found = scored(self._member(name), users, [self._history(name, a) for a in asked])
+        for place, question in enumerate(asked):
+            self._leave_out(found.scores[place], question)
+            yield Answer(*found.best(place, question.k), name)
+
+    def _leave_out(self, row: Scores, question: Asked) -> None:
+        row[question.banned] = -np.inf
+        if not question.seen:
+            row[self.seen.of(question.user, liked_only=False)] = -np.inf
+            row[question.since] = -np.inf
+        if question.only is not None:
+            kept = row[question.only]
+            row[:] = -np.inf
+            row[question.only] = kept
 
 
 def load(folder: Path) -> CatalogueRecommender:
