@@ -13,8 +13,8 @@ people: INT8 of BERT-base on CPU 2 to 4 times eager PyTorch.
 Accuracy, on the data mirror that ``ASSAY_MIRROR`` names: fine-tuned on what teaches of one set
 (``--data``, see ``text_anchors``), judged on the rest; the interval is of the paired difference,
 from 2,000 bootstrap resamples of the texts, and the last line of a form is what the product's gate
-would say of it. ``--qat`` goes on for one epoch, once as before and once feeling INT8, and adds both
-with their forms: what the epoch brings is told apart from what the feeling brings.
+would say of it. ``--qat`` goes on for one epoch, once as before and once feeling INT8, and adds
+both with their forms: what the epoch brings is told apart from what the feeling brings.
 """
 
 from __future__ import annotations
