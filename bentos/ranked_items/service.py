@@ -8,7 +8,7 @@ import bentoml
 
 from bentos import serving
 from bentos.ranked_items import answers
-from models.contracts.api.rankings import PredictResponse, request_model
+from models.contracts.api.rankings import Method, PredictResponse, request_model
 from models.contracts.learner import Query
 
 #: Rankings per turn on the model's thread: a large request lets small ones in between, and stops
@@ -29,7 +29,7 @@ class RankedItems(serving.ThreadedServing):
     @bentoml.api(  # type: ignore[untyped-decorator]  # mypy skips BentoML
         route="/predict", input_spec=request_model(serving.PRODUCT), output_spec=PredictResponse
     )
-    async def predict(self, rows: list[Any]) -> Any:
+    async def predict(self, rows: list[Any], explain: bool, method: Method) -> Any:
         """The best items for every row, in the order of the request."""
         if strangers := self.runtime.unknown_tenants(rows):
             return serving.unknown_tenants(strangers)
@@ -42,8 +42,17 @@ class RankedItems(serving.ThreadedServing):
             return serving.wrong_rows(
                 vague, "categories", "this model knows no categories; name the items in only"
             )
-        said = await self._said(answers.queries(self.runtime, rows))
-        response = PredictResponse(predictions=answers.answer(self.runtime, said))
+        if explain and (why := answers.unexplained(self.runtime, rows, method)):
+            return serving.wrong_rows(list(why), "algorithm", next(iter(why.values())))
+        asked = answers.queries(self.runtime, rows)
+        said = await self._said(asked)
+        predictions = answers.answer(self.runtime, said)
+        if explain:  # row by row, so that other requests take turns
+            predictions = [
+                await self.compute(answers.explained, self.runtime, *each, method)
+                for each in zip(asked, said, predictions, strict=True)
+            ]
+        response = PredictResponse(predictions=predictions)
         return self.logged(rows, answers.watched(said), response)
 
     async def _said(self, asked: list[Query]) -> list[answers.Said]:

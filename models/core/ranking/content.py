@@ -75,6 +75,12 @@ class Content(Factored):
         """Profiles as unit vectors, so that a product is a cosine; see ``Factored``."""
         return _units(self._profiles(histories))
 
+    def parts(self, history: Numbers) -> Scores:
+        """Each item as it counts in the profile; see ``Factored``."""
+        told = self._weights(len(history))[:, None] * self.items[history]
+        length = np.linalg.norm(told.sum(axis=0))
+        return told / (length or 1)
+
     def save(self, folder: Path) -> None:
         """See ``Scorer``."""
         write_scorer(folder, self, {"items": self.items}, half_life=self.half_life)
@@ -82,12 +88,13 @@ class Content(Factored):
     def _profiles(self, histories: Sequence[Numbers]) -> Scores:
         profiles = np.zeros((len(histories), self.items.shape[1]), np.float32)
         for profile, history in zip(profiles, histories, strict=True):
-            ages = np.arange(len(history))[::-1]
-            weights = np.ones(len(history)) if self.half_life is None else 0.5 ** (
-                ages / self.half_life
-            )  # fmt: skip
-            profile[:] = weights.astype(np.float32) @ self.items[history]
+            profile[:] = self._weights(len(history)) @ self.items[history]
         return profiles
+
+    def _weights(self, length: int) -> Scores:
+        ages = np.arange(length)[::-1]
+        weights = np.ones(length) if self.half_life is None else 0.5 ** (ages / self.half_life)
+        return weights.astype(np.float32)
 
 
 def fit(trial: Trial, rows: Interactions, _: FitContext) -> Content:

@@ -59,6 +59,10 @@ class Factored(ABC):
     def users(self, histories: Sequence[Numbers]) -> Scores:
         """Factors of whoever has these histories, shape (len(histories), f)."""
 
+    @abstractmethod
+    def parts(self, history: Numbers) -> Scores:
+        """What each place of a history adds to the factors, shape (len(history), f); their sum."""
+
     @cached_property
     def _across(self) -> Scores:
         """Factors by row: a single query reads memory in one direction, twice as fast."""

@@ -92,6 +92,15 @@ class Ials(Factored):
         had = [np.unique(history) for history in histories]
         return solve(had, self.items, self._gram, self.weights)
 
+    def parts(self, history: Numbers) -> Scores:
+        """The inverse times each item (Hu et al. 2008, section 5); see ``Factored``."""
+        once, places = np.unique(history, return_index=True)
+        own, parts = self.items[once], np.zeros((len(history), self.items.shape[1]), np.float32)
+        (penalty,) = _penalties([once], len(self.items), self.weights)
+        left = _left(own, np.float32(self.weights.unobserved_weight) * self._gram, penalty)
+        parts[places] = np.linalg.solve(left, own.T).T
+        return parts
+
     def save(self, folder: Path) -> None:
         """See ``Scorer``."""
         write_scorer(folder, self, {"items": self.items}, weights=self.weights)
@@ -133,18 +142,27 @@ def solve(had: Sequence[NDArray[Any]], others: Scores, gram: Scores, weights: We
     Raises:
         ValueError: A system is singular.
     """
-    sizes = np.array([len(row) for row in had])
-    pairs = sizes + weights.unobserved_weight * len(others)
-    penalties = weights.penalty * pairs**weights.penalty_exponent
+    penalties = _penalties(had, len(others), weights)
     shared = np.float32(weights.unobserved_weight) * gram
     solved = np.zeros((len(had), others.shape[1]), np.float32)
     with _blas().limit(limits=1, user_api="blas"):  # threads only wait in so small systems
-        for row in np.flatnonzero(sizes).tolist():
+        for row in (number for number, each in enumerate(had) if len(each)):
             own = others[had[row]]
-            left = own.T @ own + shared
-            left.flat[:: len(left) + 1] += penalties[row]  # the diagonal
-            solved[row] = _cholesky(left, own.sum(axis=0))
+            solved[row] = _cholesky(_left(own, shared, penalties[row]), own.sum(axis=0))
     return solved
+
+
+def _penalties(had: Sequence[NDArray[Any]], others: int, weights: Weights) -> Any:
+    """Of each row, by what it is fitted on."""
+    pairs = np.array([len(row) for row in had]) + weights.unobserved_weight * others
+    return weights.penalty * pairs**weights.penalty_exponent
+
+
+def _left(own: Scores, shared: Scores, penalty: float) -> Scores:
+    """The matrix of a row's equations: its observed pairs, all pairs, the penalty."""
+    left: Scores = own.T @ own + shared
+    left.flat[:: len(left) + 1] += penalty  # the diagonal
+    return left
 
 
 @cache

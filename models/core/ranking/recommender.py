@@ -101,7 +101,7 @@ class CatalogueRecommender:
         Raises:
             ValueError: A query asks for an algorithm that is not there, or for less than one item.
         """
-        asked = [self._asked(query) for query in queries]
+        asked = [self.asked(query) for query in queries]
         return tuple(
             Ranking(
                 items=tuple(self.items[number] for number in answer.items),
@@ -159,7 +159,8 @@ class CatalogueRecommender:
         """Empty: the inputs are ids, not columns."""
         return {}
 
-    def _asked(self, query: Query) -> Asked:
+    def asked(self, query: Query) -> Asked:
+        """A query in numbers; errors as ``recommend``."""
         if query.k < 1:
             raise ValueError(f"k must be at least 1, got {query.k}")
         return Asked(
@@ -203,15 +204,17 @@ class CatalogueRecommender:
         return FALLBACK
 
     def _can(self, name: str, asked: Asked) -> bool:
-        reads = self._member(name).reads
+        reads = self.member(name).reads
         by_user = "user" in reads and asked.user >= 0
-        return not reads or by_user or ("history" in reads and len(self._history(name, asked)) > 0)
+        return not reads or by_user or ("history" in reads and len(self.history(name, asked)) > 0)
 
-    def _member(self, name: str) -> Scorer:
+    def member(self, name: str) -> Scorer:
+        """Who answers under a name: a member, or the fallback."""
         return self.members.get(name, self.popularity)
 
-    def _history(self, name: str, asked: Asked) -> Numbers:
-        before = self.seen.of(asked.user, self._member(name).liked_only)
+    def history(self, name: str, asked: Asked) -> Numbers:
+        """What that member is told of who asks, in time order."""
+        before = self.seen.of(asked.user, self.member(name).liked_only)
         if not len(asked.since):
             return before
         # what was met again counts once, where it was met last
@@ -219,7 +222,7 @@ class CatalogueRecommender:
 
     def _pick(self, name: str, asked: Sequence[Asked]) -> Iterator[Answer]:
         users = np.array([question.user for question in asked], np.int64)
-        found = scored(self._member(name), users, [self._history(name, a) for a in asked])
+        found = scored(self.member(name), users, [self.history(name, a) for a in asked])
         for place, question in enumerate(asked):
             self._leave_out(found.scores[place], question)
             yield Answer(*found.best(place, question.k), name)
