@@ -5,19 +5,16 @@ docs/decisions/0002-dbt-assets.md). Only this module builds, and only dbt opens 
 Knows nothing of products.
 """
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
 
 from assets.dbt_manifest import DbtError, Node, Test, command, nodes, tests
-from models.contracts.base import Frozen
-from stores.files import sha256, write_atomic
+from assets.dbt_passed import write_passed
 from stores.home import Home
 from stores.spool import TrafficPolicy
 
@@ -159,53 +156,6 @@ def _build(
     if broken:
         reasons = "; ".join(f"{m.name}: {results[m.unique_id]['message']}" for m in broken)
         raise dg.Failure(f"dbt could not build {reasons}")
-
-
-class Passed(Frozen):
-    """What is known of a table's file since its tests last passed.
-
-    Attributes:
-        sha256: Digest of the file.
-        definition: Digest over the SQL of the table and of everything above it.
-    """
-
-    sha256: str
-    definition: str
-
-
-def passed(home: Home, key: str) -> Passed | None:
-    """The record of a table; None when its tests never passed."""
-    record = _record(home, key)
-    text = record.read_text(encoding="utf-8") if record.exists() else None
-    return Passed.model_validate_json(text) if text else None
-
-
-def write_passed(home: Home, model: Node, models: Sequence[Node]) -> Passed | None:
-    """Record that a table's tests passed on the file as it is; None when it leaves no file."""
-    key = model.key.to_user_string()
-    file = home.table(key)
-    if not file.exists():
-        return None
-    record = Passed(sha256=sha256(file), definition=_definition(model, models))
-    write_atomic(_record(home, key), record.model_dump_json())
-    return record
-
-
-def _record(home: Home, key: str) -> Path:
-    return home.table(key).with_suffix(".passed")
-
-
-def _definition(model: Node, models: Sequence[Node]) -> str:
-    """Digest over the code versions of a model and its ancestors."""
-    known = {one.key: one for one in models}
-    waiting, found = [model], {model.key: model.code_version}
-    while waiting:
-        for parent in waiting.pop().deps:
-            if parent in known and parent not in found:
-                found[parent] = known[parent].code_version
-                waiting.append(known[parent])
-    text = "".join(sorted(found.values()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _checks(

@@ -25,8 +25,9 @@ STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento")
 
 def plainly(home_folder: Path, rows: int) -> None:
     """Every step of every product, without Dagster."""
-    from assets.dbt import run_build, write_passed
+    from assets.dbt import run_build
     from assets.dbt_manifest import load_manifest, nodes
+    from assets.dbt_passed import write_passed
     from assets.raw import SOURCES, land_source
     from assets.stages.bento import current_release, pack
     from assets.stages.candidates import fit_all

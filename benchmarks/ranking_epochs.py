@@ -77,7 +77,12 @@ class Part:
 def ours(task: Task, batch: int) -> Side:
     """The shared trainer on a task of ``models.core.ranking``."""
     config = TrainerConfig(
-        max_epochs=1, batch_size=batch, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
+        precision="fp32",
+        max_epochs=1,
+        batch_size=batch,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        clip_norm=None,
     )
 
     def draw() -> None:

@@ -35,7 +35,7 @@ REQUIREMENTS: Mapping[Contract, tuple[str, ...]] = MappingProxyType(
             *_ALWAYS, "scikit-learn", "safetensors", "torch", "transformers", "tokenizers",
             "onnxruntime", "captum",
         ),
-        "ranked_items": (*_ALWAYS, "safetensors", "torch"),
+        "ranked_items": (*_ALWAYS, "safetensors", "torch", "onnx", "onnxruntime"),
     }
 )  # fmt: skip
 

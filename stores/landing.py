@@ -21,6 +21,8 @@ from stores.files import sha256, sync_folder, write_atomic
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Metadata of a schema's field that came later: in files from before it is null.
+OPTIONAL = {"optional": "yes"}
 SUFFIXES, DONE = (".parquet", ".csv"), ".done"
 NEXT_STEP = "Mend the file or the source's schema, then drop it into the inbox again"
 
@@ -81,7 +83,8 @@ class Landing:
             source: Folder below ``raw``.
             name: What a person calls the table; used in messages and in quarantine.
             table: Its columns may be in any order.
-            schema: Names, types and non-nullable columns the table must have.
+            schema: Names, types and non-nullable columns the table must have; those marked
+                ``OPTIONAL`` it may lack.
 
         Returns:
             The part; ``known`` when the same content had landed before.
@@ -193,6 +196,11 @@ def content_digest(table: pa.Table) -> str:
 
 
 def _fitting(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    for field in schema:
+        if b"optional" in (field.metadata or {}) and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
     if problems := mismatches(table.schema, schema) or nulls(table, schema):
         raise LandingError(f"{name}: {'; '.join(problems)}. {NEXT_STEP}")
     if not table.num_rows:

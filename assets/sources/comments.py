@@ -1,8 +1,9 @@
 """Comments that people labelled: one row per text and version of its labels.
 
 A row says what was written, where, in answer to what, which labels people gave it (null where
-nobody said) and when they became known. A correction is a new row with the same `event_id` and a
-later `known_at`. What other people's labels mean in ours is one table, `models.core.text.taxonomy`;
+nobody said), which of its characters they marked as the reason (`rationale`, null where nobody did)
+and when that became known. A correction is a new row with the same `event_id` and a later
+`known_at`. What other people's labels mean in ours is one table, `models.core.text.taxonomy`;
 the numbers that describe a text are computed here, once, by the function that the service uses.
 
 From the mirror: TweetEval (hate, offensive, irony, sentiment), HateXplain, Civil Comments with the
@@ -20,6 +21,7 @@ This module holds the schema and puts rows together; it reads no file.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from models.core.text.describe import COLUMNS, describe
 from models.core.text.taxonomy import LABELS, identities_in, said_of
+from stores.landing import OPTIONAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +38,9 @@ START_US = 1_704_067_200_000_000  # 2024-01-01 UTC
 YEAR_S = 365 * 86_400
 #: Where in the year the pseudo-times of a part lie.
 SPANS = MappingProxyType({"train": (0.0, 0.75), "holdout": (0.8, 1.0), None: (0.0, 1.0)})
+
+#: Start and end (exclusive) of some characters of a text.
+Span = tuple[int, int]
 
 
 class Comment(NamedTuple):
@@ -47,6 +53,7 @@ class Comment(NamedTuple):
         said: The labels its source gave it, by the source's names.
         part: ``train``, ``holdout``, or None where the source is not divided.
         identities: Groups it speaks of, where people marked them; None: the word list finds them.
+        rationale: What people marked as the reason for its labels.
     """
 
     source: str
@@ -57,6 +64,7 @@ class Comment(NamedTuple):
     part: str | None = None
     language: str = "en"
     identities: Sequence[str] | None = None
+    rationale: Sequence[Span] = ()
 
 
 @cache
@@ -77,7 +85,9 @@ def schema() -> pa.Schema:
         *((label, pa.bool_()) for label in LABELS),
     ]  # fmt: skip
     fields = [pa.field(name, kind, nullable=False) for name, kind in required]
-    return pa.schema([*fields, *(pa.field(name, kind) for name, kind in optional)])
+    fields += [pa.field(name, kind) for name, kind in optional]
+    # files from before it was read have no such column
+    return pa.schema([*fields, pa.field("rationale", pa.string(), metadata=OPTIONAL)])
 
 
 def table_of(comments: Sequence[Comment]) -> pa.Table:
@@ -106,6 +116,7 @@ def table_of(comments: Sequence[Comment]) -> pa.Table:
             identities_in(one.text) if one.identities is None else one.identities for one in rows
         ],
         "part": [one.part for one in rows],
+        "rationale": [written(one.rationale) for one in rows],
         **{label: [said[i].get(label) for i in kept] for label in LABELS},
     }
     return assemble(columns)
@@ -132,6 +143,11 @@ def assemble(columns: Mapping[str, Sequence[object]]) -> pa.Table:
         else:
             arrays.append(pa.array(values, field.type))
     return pa.Table.from_arrays(arrays, schema=schema())
+
+
+def written(spans: Sequence[Span]) -> str | None:
+    """Marked characters as ``raw/comments`` has them: JSON, null where nothing is marked."""
+    return json.dumps(spans) if spans else None
 
 
 def _event_id(one: Comment) -> str:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.sources.comments import START_US, assemble
-from assets.sources.comments_world import ACTS, ELSE, WORDS, disguise
+from assets.sources.comments import START_US, assemble, written
+from assets.sources.comments_world import ACTS, ELSE, WORDS, disguise, harmful_in
 from models.core.text.taxonomy import DECIDING, LABELS, identities_in
 
 if TYPE_CHECKING:
@@ -123,13 +123,21 @@ def _events(rng: Rng, ids: list[str], acts: list[str]) -> Columns:
 
 
 def _told(events: Columns, versions: _Versions, answered: NDArray[np.bool_]) -> Columns:
-    """Columns of every version: the text's, when it became known, and the labels answered."""
+    """Columns of every version: the text's, when it became known, the labels answered, and why.
+
+    Who finds a text harmful marks its harmful words.
+    """
     at = versions.text.tolist()
     told: Columns = {name: [values[i] for i in at] for name, values in events.items()}
     told["known_at"] = versions.known_us.tolist()
     for j, label in enumerate(LABELS):
         cells = zip(versions.labels[:, j].tolist(), answered[at, j].tolist(), strict=True)
         told[label] = [value if known else None for value, known in cells]
+    found = zip(*(told[label] for label in DECIDING), strict=True)
+    told["rationale"] = [
+        written(harmful_in(text)) if any(said) else None
+        for text, said in zip(told["text"], found, strict=True)
+    ]
     return told
 
 

@@ -6,11 +6,13 @@ labels mean does not (``models.core.text.taxonomy``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.sources.comments import Comment, table_of
+from assets.sources.comments import Comment, Span, table_of
 from models.core.text.taxonomy import JIGSAW, identities_of
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ MIRROR_FILES = (
 TWEETEVAL_TASKS = ("hate", "offensive", "irony", "sentiment")
 #: A dozen post ids name no platform.
 HATEXPLAIN_PLATFORMS = ("gab", "twitter")
+#: Annotators of three who must mark a word.
+AGREED = 2
 #: SemEval calls a small further training part ``trial``.
 _PARTS = {"train": "train", "val": "train", "trial": "train", "test": "holdout"}
 _CIVIL_TYPES = ("insult", "threat", "profane_obscene", "identity_based_attack")
@@ -73,12 +77,32 @@ def tweeteval(path: Path) -> Iterator[Comment]:
 
 def hatexplain(path: Path) -> Iterator[Comment]:
     """HateXplain: the majority of three annotators, and whom they said a post is about."""
-    for row in _rows(path, "post_id, split, text, label, targets"):
+    for row in _rows(path, "post_id, split, text, label, targets, rationales"):
         platform = row["post_id"].partition("_")[0]
         platform = platform if platform in HATEXPLAIN_PLATFORMS else "unknown"
+        marks = json.loads(row["rationales"] or "[]")
         yield Comment("hatexplain", platform, row["post_id"], row["text"], (row["label"],),
                       _PARTS[row["split"]],
-                      identities=identities_of((row["targets"] or "").split("|")))  # fmt: skip
+                      identities=identities_of((row["targets"] or "").split("|")),
+                      rationale=agreed(row["text"], marks))  # fmt: skip
+
+
+def agreed(text: str, marks: Sequence[Sequence[int]]) -> list[Span]:
+    """Words that two annotators marked, as two decide on a label; a list of marks for each.
+
+    A list with another number of words is of another text and left out.
+    """
+    words = [word.span() for word in re.finditer(r"\S+", text)]
+    votes = map(sum, zip(*(one for one in marks if len(one) == len(words)), strict=True))
+    return [word for word, vote in zip(words, votes, strict=False) if vote >= AGREED]
+
+
+def runs(places: Sequence[int]) -> list[Span]:
+    """Character numbers as spans."""
+    known = set(places)
+    starts = sorted(place for place in known if place - 1 not in known)
+    ends = sorted(place + 1 for place in known if place + 1 not in known)
+    return list(zip(starts, ends, strict=True))
 
 
 def civil_comments(types: Path, spans: Path) -> Iterator[Comment]:
@@ -88,9 +112,13 @@ def civil_comments(types: Path, spans: Path) -> Iterator[Comment]:
 
     Args:
         types: The posts with how many raters chose each type.
-        spans: SemEval-2021 task 5, posts of the same pool; they keep that task's official parts.
+        spans: SemEval-2021 task 5, posts of the same pool; they keep that task's official parts,
+            and the characters that its annotators found toxic.
     """
-    official = {row["text"]: _PARTS[row["split"]] for row in _rows(spans, "split, text")}
+    official = {
+        row["text"]: (_PARTS[row["split"]], runs(json.loads(row["spans"])))
+        for row in _rows(spans, "split, text, spans")
+    }
     counts = ", ".join(f"raters_{kind}" for kind in (*_CIVIL_TYPES, "not_toxic"))
     for row in _rows(types, f"comment_id, text, n_raters, {counts}"):
         shares = {kind: row[f"raters_{kind}"] / row["n_raters"] for kind in _CIVIL_TYPES}
@@ -98,8 +126,9 @@ def civil_comments(types: Path, spans: Path) -> Iterator[Comment]:
         harmless = row["raters_not_toxic"] / row["n_raters"]
         if harmless != 0.5:
             said.append("toxic" if harmless < 0.5 else "not-toxic")
+        part, rationale = official.get(row["text"], (None, []))
         yield Comment("civil_comments", "civil_comments", str(row["comment_id"]), row["text"], said,
-                      official.get(row["text"]))  # fmt: skip
+                      part, rationale=rationale)  # fmt: skip
 
 
 def jigsaw_binary(path: Path) -> Iterator[Comment]:

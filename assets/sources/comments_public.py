@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.sources.comments import Comment, table_of
-from assets.sources.comments_mirror import HATEXPLAIN_PLATFORMS
+from assets.sources.comments_mirror import HATEXPLAIN_PLATFORMS, agreed
 from models.core.text.taxonomy import JIGSAW, identities_of
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def jigsaw_multilingual(comments: Path, labels: Path | None = None) -> Iterator[
 def hatexplain(dataset: Path, divisions: Path) -> Iterator[Comment]:
     """HateXplain's own files: the majority of three annotators, and the groups any of them named.
 
+    A word is marked when two of them marked it.
+
     Posts on which all three disagree are in no division and are left out, as by the authors.
 
     Args:
@@ -121,15 +123,16 @@ def hatexplain(dataset: Path, divisions: Path) -> Iterator[Comment]:
         for post_id in ids:
             post = posts[post_id]
             ((label, _),) = Counter(a["label"] for a in post["annotators"]).most_common(1)
-            platform = post_id.rpartition("_")[2]
+            platform, text = post_id.rpartition("_")[2], " ".join(post["post_tokens"])
             yield Comment(
                 "hatexplain",
                 platform if platform in HATEXPLAIN_PLATFORMS else "unknown",
                 post_id,
-                " ".join(post["post_tokens"]),
+                text,
                 (label,),
                 "holdout" if part == "test" else "train",
                 identities=identities_of(t for a in post["annotators"] for t in a["target"]),
+                rationale=agreed(text, post["rationales"]),
             )
 
 

@@ -11,6 +11,7 @@ Belongs here: words and law. Does not belong here: drawing, times, tables
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -162,3 +163,13 @@ def disguise(text: str) -> str:
                 text = text.replace(word, word[:place] + _LOOKALIKES[letter] + word[place + 1 :])
                 break
     return text
+
+
+_HARMFUL = [word for kind in ("insult", "rude", "curse", "harm") for word in WORDS[kind]]
+_FORMS = sorted({*_HARMFUL, *map(disguise, _HARMFUL)}, key=len, reverse=True)
+_AS_WRITTEN = re.compile("|".join(map(re.escape, _FORMS)), re.IGNORECASE)
+
+
+def harmful_in(text: str) -> list[tuple[int, int]]:
+    """Where the harmful words of a text are, disguised or not: start and end of each."""
+    return [found.span() for found in _AS_WRITTEN.finditer(text)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
-from assets.dbt import Passed, passed
+from assets.dbt_passed import Passed, passed
 from assets.stages.common import (
     kind_module,
     report_check,

@@ -17,9 +17,10 @@ from filelock import FileLock
 from pydantic import JsonValue
 
 from assets.code_version import code_version
-from assets.stages.common import kind_module, learner_module, picture, stage_asset, stage_key, table
+from assets.stages.common import kind_module, learner_module, stage_asset, stage_key
+from assets.stages.monitoring_checks import traffic_checks, traffic_metadata
 from assets.stages.monitoring_decisions import load_profile, retrain, rollback, standing_windows
-from assets.stages.monitoring_pages import PAGE, write_pages
+from assets.stages.monitoring_pages import write_pages
 from assets.stages.monitoring_traffic import Traffic
 from assets.stages.monitoring_window import Judge, report
 from models.contracts.monitoring import (
@@ -33,7 +34,7 @@ from models.contracts.product import ModelProduct
 from models.contracts.results import Release
 from models.kinds import as_watched
 from stores.files import write_atomic
-from stores.home import ADMIN_PORT, Home
+from stores.home import Home
 from stores.ledger import Ledger
 
 LATEST = "latest.json"
@@ -234,11 +235,11 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
             product, home, now=now_utc(), cost_per_hour=cost_per_hour, say=context.log.info
         )
         reports = read_reports(product, home)
-        yield from _checks(key, result, reports)
+        yield from traffic_checks(key, result, reports)
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(_content(result, reports)),
-            metadata=_metadata(as_watched(product), home, result, reports),
+            metadata=traffic_metadata(as_watched(product), home, result, reports),
         )
 
     return monitoring
@@ -250,51 +251,3 @@ def _content(result: MonitoringResult, reports: Sequence[WindowReport]) -> str:
 
     said = result.model_dump_json(exclude={"as_of"}) + "".join(one.digest for one in reports)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def _checks(
-    key: dg.AssetKey, result: MonitoringResult, reports: Sequence[WindowReport]
-) -> Iterator[dg.AssetCheckResult]:
-    """The newest verdict on the champion as two checks that warn."""
-    judged = [
-        one.verdict
-        for each in reports
-        for one in each.versions
-        if one.version == result.champion and one.verdict.judged
-    ]
-    newest = judged[-1] if judged else None
-    said = newest.reason if newest else "no window of the champion was judged yet"
-    worse = result.rollback.reason if result.rollback and result.rollback.roll_back else None
-    answers = {
-        "drift": (not (newest and newest.drifted), said),
-        "quality": (
-            not (newest and newest.hurt) and not result.regression and not worse,
-            "; ".join(filter(None, (said, result.regression, worse))),
-        ),
-    }
-    for name, (passed, message) in answers.items():
-        yield dg.AssetCheckResult(
-            asset_key=key,
-            check_name=name,
-            passed=passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=message,
-        )
-
-
-def _metadata(
-    product: ModelProduct, home: Home, result: MonitoringResult, reports: Sequence[WindowReport]
-) -> dict[str, Any]:
-    from stores.reports.monitoring_page import windows_table
-    from stores.reports.monitoring_plots import over_time
-
-    page = f"http://127.0.0.1:{ADMIN_PORT}/monitoring/{product.slug}/{PAGE}"
-    found: dict[str, Any] = {
-        "windows": table(windows_table(reports, product.gate.metric)),
-        "retrain": result.retrain.reason,
-        "rollback": result.rollback.reason if result.rollback else "no champion",
-        "page": dg.MetadataValue.url(page),
-        "path": dg.MetadataValue.path(str(home.monitoring(product))),
-    }
-    plot = over_time(reports, product.gate.metric, {}, dpi=60)
-    return found | ({"estimated and realised": picture(plot, "over windows")} if plot else {})

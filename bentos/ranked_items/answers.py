@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bentos.runtime import Runtime
-from models.contracts.api.rankings import RankedItem, RankingPrediction, to_query
+from models.contracts.api.rankings import Method, RankedItem, RankingPrediction, to_query
 from models.contracts.learner import Matrix, Query, Ranking
+from models.core.ranking.explaining import explain, refusal
 from models.core.ranking.watch import watch
 
 
@@ -92,6 +93,20 @@ def answer(runtime: Runtime, said: Sequence[Said]) -> list[RankingPrediction]:
     if not all(0.0 <= hit <= 1.0 for hit in hits):
         raise ArithmeticError(f"{runtime.version} gave {hits}, not probabilities")
     return [_prediction(runtime, one) for one in said]
+
+
+def unexplained(runtime: Runtime, rows: Sequence[Any], method: Method) -> dict[int, str]:
+    """Positions of the rows whose answers cannot be explained so, and why not."""
+    said = (refusal(runtime.predictor, row.algorithm, method) for row in rows)
+    return {position: why for position, why in enumerate(said) if why}
+
+
+def explained(
+    runtime: Runtime, query: Query, said: Said, prediction: RankingPrediction, method: Method
+) -> RankingPrediction:
+    """The prediction with an explanation of each of its first items."""
+    why = explain(runtime.predictor, query, said.ranking, method)
+    return prediction.model_copy(update={"explanations": why})
 
 
 def _said(runtime: Runtime, query: Query, ranking: Ranking) -> Said:

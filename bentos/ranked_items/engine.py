@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bentos.engine import Engine, longest_wait, wrong_rows
@@ -13,7 +15,7 @@ from bentos.ranked_items.answers import Said
 from bentos.runtime import Runtime
 from gateway.asked import Asked
 from gateway.ports import Answered
-from models.contracts.api.rankings import PredictResponse
+from models.contracts.api.rankings import Method, PredictResponse, RankingPrediction
 from models.contracts.learner import Query
 
 
@@ -47,20 +49,42 @@ class RankEngine(Engine):
             raise wrong_rows(
                 vague, "categories", "this model knows no categories; name the items in only"
             )
+        if request.explain and (
+            why := answers.unexplained(self.runtime, rows, request.method)
+        ):
+            raise wrong_rows(list(why), "algorithm", next(iter(why.values())))
         asks = answers.queries(self.runtime, rows)
         said, cache = await self._kept.run(rows, asks, asked)
-        response = PredictResponse(predictions=answers.answer(self.runtime, said))
+        predictions = answers.answer(self.runtime, said)
+        if request.explain:
+            predictions = [
+                await self._explained(*each, request.method)
+                for each in zip(asks, said, predictions, strict=True)
+            ]
+        response = PredictResponse(predictions=predictions)
         return self.answered(response, rows, answers.watched(said), cache=cache)
 
     def warm_up(self) -> None:
-        """Ask every member once, and the fallback; then again to see how long a row takes."""
-        asks = [Query(user=None, algorithm=name) for name in self.runtime.predictor.algorithms]
-        self._rank(asks, False)
+        """Ask every member once, for somebody with a history, and the fallback; then again.
+
+        The second time shows how long a row takes.
+        """
+        model = self.runtime.predictor
+        user, history = next(iter(model.users), None), model.items[:1]
+        asks = [Query(user, history=history, algorithm=name) for name in model.algorithms]
+        self._rank([*asks, Query(user=None)], False)
         self.pool.submit(asks).result()
 
     def close(self) -> None:
         """End the lane."""
         self.pool.close()
+
+    async def _explained(
+        self, query: Query, said: Said, prediction: RankingPrediction, method: Method
+    ) -> RankingPrediction:
+        """One answer with its reasons; on the lane, so that other requests take turns."""
+        call = partial(answers.explained, self.runtime, query, said, prediction, method)
+        return await asyncio.wrap_future(self.pool.apart(call))
 
     def _rank(self, asks: Sequence[Query], _: bool) -> list[Said]:
         return answers.rank(self.runtime, asks)

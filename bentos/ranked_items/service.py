@@ -7,7 +7,7 @@ from typing import Any
 import bentoml
 
 from bentos import serving
-from models.contracts.api.rankings import PredictResponse, request_model
+from models.contracts.api.rankings import Method, PredictResponse, request_model
 
 REQUEST = request_model(serving.PRODUCT)
 
@@ -20,9 +20,9 @@ class RankedItems(serving.Serving):
     @bentoml.api(  # type: ignore[untyped-decorator]  # mypy skips BentoML
         route="/predict", input_spec=REQUEST, output_spec=PredictResponse
     )
-    async def predict(self, rows: list[Any]) -> Any:
+    async def predict(self, rows: list[Any], explain: bool, method: Method) -> Any:
         """The best items for every row, in the order of the request."""
-        return await serving.ask(REQUEST, rows=rows)
+        return await serving.ask(REQUEST, rows=rows, explain=explain, method=method)
 
 
 SERVICE: Any = serving.guard(RankedItems)

@@ -27,8 +27,10 @@ FRAME_COLUMNS = (EVENT_ID, TENANT, EVENT_TIME, KNOWN_TIME, LABEL, JUDGED)
 #: What a table carries beside these, by contract. ``text_labels``: the text, what it replies to
 #: (``context``, null where nothing), and a ``label_<name>``
 #: per name of ``Data.labels``, 0, 1 or null where nobody said; ``label`` is the one yes or no that
-#: a moderator decides. ``ranked_items``: who, what, and how strongly (a rating, a count).
-TEXT, CONTEXT, LABEL_PREFIX = "text", "context", "label_"
+#: a moderator decides. It may carry ``rationale``: which characters people marked as the reason,
+#: as JSON, a list of [start, end), null where nobody did. ``ranked_items``: who, what, and how
+#: strongly (a rating, a count).
+TEXT, CONTEXT, LABEL_PREFIX, RATIONALE = "text", "context", "label_", "rationale"
 USER, ITEM, STRENGTH, FRIEND = "user", "item", "strength", "friend"
 
 Contract = Literal["row_scores", "text_labels", "ranked_items"]

@@ -1,7 +1,7 @@
 """Two models over five halvings of the same rows (5x2cv): a t-test and an F-test.
 
-Belongs here: both tests on the ten differences. Does not belong here: fitting the models, tests on
-one holdout (``significance``).
+Belongs here: both tests on the ten differences. Does not belong here: the fits (``rivals``), tests
+on one holdout (``significance``).
 
 The rows are halved at random five times; each half trains what the other tests. Difference (i, 0)
 is score of ``a`` less score of ``b`` on the first test half of halving i, (i, 1) on the second.

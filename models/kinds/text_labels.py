@@ -154,6 +154,7 @@ class TextLabels(Kind):
     ) -> dict[str, Measure]:
         """Attacks, strange texts, shift; the first label's fairness, calibration, explanations."""
         from models.core.explain.fidelity import lime_fidelity
+        from models.core.explain.plausibility import rationale_auprc
         from models.core.frames import matrix
         from models.core.text import frames, measured
         from models.core.text.examine import examine
@@ -168,6 +169,8 @@ class TextLabels(Kind):
         )
         texts, seed = frames.texts(units), model.candidate.seed
         first |= lime_fidelity(model.predictor, texts, names[0], seed=seed)
+        marked = frames.rationales(units)
+        first |= rationale_auprc(model.predictor, texts, marked, names[0], seed=seed)
         return first | examine(
             model.predictor,
             texts,

@@ -16,7 +16,7 @@ import dagster as dg
 import httpx
 
 from assets.chain import build_product
-from assets.dbt import Passed
+from assets.dbt_passed import Passed
 from assets.stages.kept import find_candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct

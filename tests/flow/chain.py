@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.chain import build_product
-from assets.dbt import Passed, build_dbt_assets, passed
+from assets.dbt import build_dbt_assets
 from assets.dbt_manifest import load_manifest
+from assets.dbt_passed import Passed, passed
 from assets.raw import SOURCES, build_raw
 from assets.sources import merges
 from assets.stages.kept import candidate_file

@@ -23,9 +23,8 @@ def plain_pages() -> Iterator[None]:
     from stores.reports import evidently_drift, evidently_report
 
     names = [found.name for found in pkgutil.iter_modules(reports.__path__, "stores.reports.")]
-    modules = [
-        import_module(name) for name in names
-    ]  # before: one imported while it lasts keeps it
+    # all of them before: one first imported while it lasts would keep the empty picture
+    modules = [import_module(name) for name in names]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidently_report, "write_evidently", _line)
         patch.setattr(evidently_drift, "write_drift", _line)

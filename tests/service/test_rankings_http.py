@@ -135,6 +135,27 @@ def test_the_member_that_is_asked_answers(client: httpx.Client, built: Built):
     assert [one["item"] for one in told[2]["items"]] == list(expected.items)
 
 
+def test_an_answer_can_be_explained_by_the_history(client: httpx.Client, built: Built):
+    rows = [{**ROW, "history": list(LIKED), "k": 12}, {**ROW, "user": "nobody"}]
+    answer = client.post("/predict", json={"rows": rows, "explain": True})
+    drama, stranger = PredictResponse.model_validate_json(answer.content).predictions
+    assert drama.explanations is not None
+    assert stranger.explanations is not None
+    assert [one.item for one in drama.explanations] == [one.item for one in drama.items[:10]]
+    model = built.predictor
+    weights = model.members["ease"].weights[[model.item_numbers[item] for item in LIKED]]
+    for one in drama.explanations:
+        says = weights[:, model.item_numbers[one.item]]
+        told = {part.item: part.share for part in one.parts}
+        assert told == pytest.approx(
+            dict(zip(LIKED, says / abs(says).sum(), strict=True)), rel=1e-3
+        )
+    assert {one.method for one in stranger.explanations} == {"none"}
+    plain = send(client, *rows).json()["predictions"]
+    assert [one["explanations"] for one in plain] == [None, None]
+    assert plain[0]["items"] == [one.model_dump() for one in drama.items]
+
+
 def test_a_row_alone_gets_the_answer_it_gets_in_a_batch(client: httpx.Client):
     users = [f"u{n:03d}" for n in range(60)]
     batch = send(client, *[{**ROW, "user": user} for user in users]).json()["predictions"]
@@ -185,6 +206,12 @@ def test_an_unknown_algorithm_is_400_and_names_those_there_are(client: httpx.Cli
     answer = send(client, ROW, {**ROW, "algorithm": "magic"})
     refused(answer, "unknown algorithm", *MEMBERS)
     assert answer.json()["detail"][0]["loc"] == ["rows", 1, "algorithm"]
+
+
+def test_what_cannot_be_explained_is_400_and_says_who_can(client: httpx.Client):
+    asked = {"rows": [ROW], "explain": True, "method": "attention"}
+    refused(client.post("/predict", json=asked), "ease has no attention", "take method history")
+    refused(client.post("/predict", json={"rows": [ROW] * 5, "explain": True}), "at most 4 rows")
 
 
 def test_an_unknown_tenant_is_400(client: httpx.Client):

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from assets.sources import comments_generator as generator
 from assets.sources.comments import schema
-from assets.sources.comments_world import ACTS, WORDS, disguise
+from assets.sources.comments_world import ACTS, WORDS, disguise, harmful_in
 from models.core.text.taxonomy import DECIDING, LABELS
 
 
@@ -63,6 +63,13 @@ def test_hard_cases_speak_of_harm_and_do_none(simulation, newest):
         assert named.mean() > 0.6, act
         assert ACTS[act].law.get("toxicity", 0) < 0.1
     assert (newest["counter_speech"] == (acts == "counter-speech")).all()
+
+
+def test_who_finds_a_text_harmful_marks_its_harmful_words(newest):
+    assert harmful_in("You Sn0ll, so D*MB and snollish") == [(4, 9), (14, 18), (23, 31)]
+    said = newest[list(DECIDING)].eq(True).any(axis=1)
+    assert not newest["rationale"][~said].notna().any()
+    assert newest["rationale"][said].notna().mean() > 0.75  # others were misread, or are irony
 
 
 def test_texts_without_a_deciding_label_are_few_and_the_rest_is_mostly_answered(newest):

@@ -9,13 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from jinja2 import Template
 
 from assets.sources import comments, comments_mirror, comments_public
 from models.core.text.describe import COLUMNS, describe
 from models.core.text.taxonomy import LABELS
+from stores.landing import Landing
 
 
 def labels_of(row):
@@ -85,16 +89,18 @@ def mirror_files(folder: Path) -> list[Path]:
             "label_name": ["hate", "not-offensive", "non_irony", "negative", "positive", "joy"],
         },
         "hatexplain": {
-            "post_id": ["gab_1", "4_2"], "split": ["val", "test"], "text": ["h1", "h2"],
+            "post_id": ["gab_1", "4_2"], "split": ["val", "test"], "text": ["a  h1 b", "h2"],
             "label": ["hatespeech", "normal"], "targets": ["Islam|None", None],
+            "rationales": ["[[0, 1, 1], [0, 1, 0]]", ""],
         },
         "civil": {
-            "comment_id": [1, 2, 3], "text": ["c1", "c2", "c3"], "n_raters": [3, 4, 3],
+            "comment_id": [1, 2, 3], "text": ["c1 or not", "c2", "c3"], "n_raters": [3, 4, 3],
             "raters_insult": [2, 2, 0], "raters_threat": [0, 3, 0],
             "raters_profane_obscene": [1, 0, 0], "raters_identity_based_attack": [0, 0, 0],
             "raters_not_toxic": [1, 2, 3],
         },
-        "semeval": {"split": ["test", "trial"], "text": ["c1", "c3"], "spans": ["[0]", "[]"]},
+        "semeval": {"split": ["test", "trial"], "text": ["c1 or not", "c3"],
+                    "spans": ["[0, 1, 6, 7, 8]", "[]"]},
         "binary": {"text": ["j1", "j2"], "toxic": [1, 0]},
         "six": {
             "text": ["s1"], "toxic": [1], "severe_toxic": [0], "obscene": [1], "threat": [0],
@@ -116,10 +122,10 @@ def test_every_set_of_the_mirror_finds_its_labels_and_its_official_part(tmp_path
         "t1": ("train", {"hate": True}), "t2": ("holdout", {"offensive": False}),
         "t3": ("train", {"irony": False}), "t4": ("train", {"negative_sentiment": True}),
         "t5": ("holdout", {"negative_sentiment": False}),
-        "h1": ("train", {"hate": True, "offensive": True}),
+        "a  h1 b": ("train", {"hate": True, "offensive": True}),
         "h2": ("holdout", {"hate": False, "offensive": False}),
         # two of three raters: an insult, and not harmless
-        "c1": ("holdout", {**civil, "insult": True, "toxicity": True}),
+        "c1 or not": ("holdout", {**civil, "insult": True, "toxicity": True}),
         # two of four are not more than half; harmless to exactly half is undecided
         "c2": (None, {**civil, "insult": False, "threat": True}),
         "c3": ("train", {**civil, "insult": False, "toxicity": False}),
@@ -127,8 +133,10 @@ def test_every_set_of_the_mirror_finds_its_labels_and_its_official_part(tmp_path
         "s1": ("holdout", {**no, "toxicity": True, "obscene": True, "insult": True}),
     }  # fmt: skip
     assert {text: (row["part"], labels_of(row)) for text, row in rows.items()} == expected
-    assert rows["h1"]["identities"] == ["muslim"]
-    assert (rows["h1"]["tenant"], rows["h2"]["tenant"]) == ("gab", "unknown")
+    assert rows["a  h1 b"]["identities"] == ["muslim"]
+    assert (rows["a  h1 b"]["tenant"], rows["h2"]["tenant"]) == ("gab", "unknown")
+    said = {text: row["rationale"] for text, row in rows.items() if row["rationale"]}
+    assert said == {"a  h1 b": "[[3, 5]]", "c1 or not": "[[0, 2], [6, 9]]"}
 
 
 def write_csv(path, header, *rows):
@@ -173,12 +181,17 @@ def test_jigsaw_multilingual_keeps_the_language(tmp_path):
 
 
 def hatexplain_files(folder):
-    def post(label, *targets):
+    def post(label, *targets, marks=()):
         votes = [{"label": one, "annotator_id": i, "target": list(targets)} for i, one in label]
-        return {"annotators": votes, "post_tokens": ["some", "words"], "rationales": []}
+        return {"annotators": votes, "post_tokens": ["some", "words"], "rationales": list(marks)}
 
     posts = {
-        "1_gab": post(enumerate(("hatespeech", "normal", "hatespeech")), "Jewish", "None"),
+        "1_gab": post(
+            enumerate(("hatespeech", "normal", "hatespeech")),
+            "Jewish",
+            "None",
+            marks=([0, 1], [1, 1], [1, 0, 0]),
+        ),
         "2_twitter": post(enumerate(("normal", "normal", "offensive")), "None"),
         "3_gab": post(enumerate(("normal", "offensive", "hatespeech"))),
     }
@@ -195,6 +208,33 @@ def test_hatexplain_s_own_files(tmp_path):
         ("gab", "train", True, ["jewish"], "some words"),
         ("twitter", "holdout", False, [], "some words"),
     ]
+    # two of three marked the second word; the third has marks of another text
+    assert [r["rationale"] for r in rows] == ["[[5, 10]]", None]
+
+
+def test_a_file_from_before_rationales_lands_and_is_read_beside_a_newer_one(tmp_path):
+    """The staging model's own SQL, on an older part and on both."""
+    landing, given = Landing(tmp_path), hatexplain_files(tmp_path)
+    table = comments_public.read("hatexplain", given)
+    raw = tmp_path / "raw" / "comments"
+    raw.mkdir(parents=True)
+    pq.write_table(table[1:].drop_columns("rationale"), raw / "0000.parquet")
+    assert staged(tmp_path) == [None]
+    pq.write_table(table[1:].drop_columns("rationale"), landing.inbox("comments") / "old.parquet")
+    (file,) = landing.pending("comments")
+    assert landing.take("comments", file, comments.schema()).status == "landed"
+    assert landing.land("comments", "new", table[:1], comments.schema()).status == "landed"
+    assert staged(tmp_path) == ["[[5, 10]]", None]
+
+
+def staged(home):
+    folder = Path(__file__).parents[2] / "dbt_project/models/staging/comments"
+    (source,) = yaml.safe_load((folder / "comments.yml").read_text())["sources"]
+    where = Template(source["config"]["external_location"]).render(env_var=lambda _: str(home))
+    sql = Template((folder / "staging_comments.sql").read_text())
+    query = sql.render(source=lambda _, name: where.format(name=name))
+    found = duckdb.sql(f"select rationale from ({query}) order by rationale nulls last")
+    return [value for (value,) in found.fetchall()]
 
 
 def test_a_missing_kaggle_file_says_where_to_log_in(tmp_path, capsys):

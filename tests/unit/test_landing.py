@@ -97,6 +97,14 @@ def test_a_table_that_does_not_fit_is_refused_by_name_and_kept(landing: Landing)
     assert reason == {"reason": message}
 
 
+def test_a_column_that_came_later_is_null_in_files_from_before(landing: Landing) -> None:
+    later = SCHEMA.append(pa.field("why", pa.string(), metadata=module.OPTIONAL))
+    landed = landing.land("merges", "monday", rows(), later)
+    assert pq.read_table(landed.path)["why"].to_pylist() == [None] * 3
+    with pytest.raises(LandingError, match="missing columns: amount"):
+        landing.land("merges", "tuesday", rows().drop_columns("amount"), later)
+
+
 def test_a_null_in_a_required_column_is_refused(landing: Landing) -> None:
     with pytest.raises(LandingError, match=r"nulls in required columns: event_id \(1 of 3\)"):
         landing.land("merges", "monday", rows(event_id=["a", None, "c"]), SCHEMA)

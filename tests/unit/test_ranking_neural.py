@@ -220,6 +220,13 @@ def test_neumf_starts_from_half_of_each_part() -> None:
     torch.testing.assert_close(both.catalogue(users), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
+def test_lightgcn_says_that_it_wants_fp32(precision: str) -> None:
+    trial = Trial(name="t", params={"model": "lightgcn", "precision": precision})
+    with pytest.raises(ValueError, match=f"'t': .* no {precision}; leave precision out"):
+        lightgcn.fit(trial, communities(), FitContext())
+
+
 def test_neumf_goes_on_in_the_part_it_was_in(tmp_path: Path) -> None:
     params = {"model": "neumf", **TRIALS["neumf"], "pretrain": True, "max_epochs": 2}
     trial, users = Trial(name="t", params=params), np.arange(4)

@@ -119,6 +119,9 @@ def test_heads_are_weighed_by_what_they_know(model):
         "both",
     ]
     assert any("head hate is left out: too few labels of hate" in line for line in said)
+    learned = {head.name: [LABELS[n] for n in head.labels] for head in ensemble.heads}
+    assert learned["toxicity"] == ["toxicity", "insult"]  # a model: more than it was named for
+    assert learned["insult"] == ["insult"]
     shares = ensemble.importance()
     assert shares["toxicity"] > 5 * shares["light_toxicity"]
     assert sum(shares.values()) == pytest.approx(1.0)

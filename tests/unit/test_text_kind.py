@@ -258,7 +258,9 @@ def test_every_guardrail_s_slice_can_be_there():
 
 
 def test_every_guarded_measure_is_examined_though_a_label_was_never_learned(tables, model):
-    found = KIND.examine(SMALL, model, KIND.units(SMALL, tables), tables)
+    units = KIND.units(SMALL, tables).assign(rationale="[[4, 9]]")
+    found = KIND.examine(SMALL, model, units, tables)
+    assert "12 texts" in found["explain.rationale_auprc"].title
     guarded = {g.metric for g in PRODUCT.gate.guardrails if "." in g.metric}
     assert guarded <= set(found)
     assert "fairness.bpsn_auc.women" in found

@@ -42,13 +42,15 @@ def whole() -> tuple[Regression, History]:
 @pytest.mark.parametrize("call", [0, 3, 9, 10, 38, 49])
 def test_resume_after_a_kill_in_any_step(schedule: str, call: int, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"schedule": schedule, "warmup": 0.2})
-    whole = Regression()
-    history = train(whole, config)
+    whole, drawn, again = Regression(), [], []
+    history = train(whole, config, FitContext(curve=lambda *point: drawn.append(point)))
     context = FitContext(folder=tmp_path)
     with pytest.raises(Killed):
         train(Regression(kill_at=call), config, context)
     second = Regression()
+    context = context._replace(curve=lambda *point: again.append(point))
     resumed = train(second, config, context)
+    assert sorted(again) == sorted(drawn)
     assert equal(whole.weights(), second.weights())
     assert told(resumed) == told(history)
     done_in_epochs = call // 10 * 10 + call % 10 // 3 * 3  # every 3 steps, and after each 10

@@ -6,11 +6,11 @@ does not have are ignored wherever they appear: a client's list is often newer t
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from models.contracts.api.common import ROW_FIELDS, STRICT, request_of
+from models.contracts.api.common import ROW_FIELDS, STRICT, Explainable, request_of
 from models.contracts.base import Frozen
 from models.contracts.learner import Query
 from models.contracts.product import TENANT, USER, ModelProduct
@@ -21,6 +21,9 @@ MAX_ITEMS = 500
 #: Longest list of items to choose from.
 MAX_ONLY = 10_000
 MAX_CATEGORIES = 50
+
+Method = Literal["history", "attention"]
+How = Literal["sum", "left_out", "attention", "none"]
 
 _ID = Annotated[str, Field(min_length=1, max_length=200)]
 _Items = Annotated[list[_ID], Field(max_length=MAX_ITEMS)]
@@ -64,6 +67,35 @@ class RankedItem(Frozen):
     score: float
 
 
+class Part(Frozen):
+    """An item of the user's history and its share in a recommendation.
+
+    Attributes:
+        share: Of all shares without their signs; above 0 speaks for what was recommended.
+    """
+
+    item: str
+    share: float = Field(ge=-1, le=1)
+
+
+class Explanation(Frozen):
+    """Why an item was recommended.
+
+    Attributes:
+        item: The recommended one.
+        method: ``sum``: the score is exactly the sum of what the items of the history add;
+            ``left_out``: how much it falls without each; ``attention``: where the model looked;
+            ``none``: it comes from no history, ``note`` says from what.
+        parts: At most five, the largest first.
+        note: What a reader must know.
+    """
+
+    item: str
+    method: How
+    parts: list[Part]
+    note: str
+
+
 class RankingPrediction(Frozen):
     """One answered ranking.
 
@@ -73,6 +105,7 @@ class RankingPrediction(Frozen):
         algorithm: Who ranked: the member asked, or the fallback for a user nobody knows.
         known: Whether the model was fitted on this user.
         probability: Estimated probability that the user takes one of the items: the logged score.
+        explanations: Only when asked for; of the first ten items.
         model_version: Release that answered.
     """
 
@@ -81,6 +114,7 @@ class RankingPrediction(Frozen):
     algorithm: str
     known: bool
     probability: float = Field(ge=0, le=1)
+    explanations: list[Explanation] | None = None
     model_version: str
 
 
@@ -88,6 +122,12 @@ class PredictResponse(Frozen, title="PredictResponse"):
     """One ranking per row of the request, in its order."""
 
     predictions: list[RankingPrediction]
+
+
+class _Request(Explainable):
+    """What stands beside the rows."""
+
+    method: Method = Field(default="history", description="How to explain")
 
 
 def row_model(product: ModelProduct) -> type[BaseModel]:
@@ -102,8 +142,8 @@ def row_model(product: ModelProduct) -> type[BaseModel]:
 
 
 def request_model(product: ModelProduct) -> type[BaseModel]:
-    """The body of ``POST /predict``."""
-    return request_of(product, row_model(product))
+    """The body of ``POST /predict``: rows, and whether and how to explain."""
+    return request_of(product, row_model(product), _Request)
 
 
 def to_query(row: Any, of_categories: frozenset[str] | None = None) -> Query:

@@ -46,10 +46,14 @@ def lime_fidelity(
     ]
     if not found:
         return {}
+    title = f"fidelity (R squared) of LIME's explanations of {label}, {len(found)} texts"
+    return {"explain.lime_fidelity": measures.area(title, mean(found, seed))}
+
+
+def mean(found: Sequence[float | None], seed: int) -> Estimate:
+    """Of a number per text, with the 90 % bootstrap interval over the texts."""
     values = np.array(found, float)
     resamples = bootstrap.counts(len(values), measures.RESAMPLES, seed)
-    drawn = bootstrap.means({"fidelity": values}, resamples)["fidelity"]
+    drawn = bootstrap.means({"mean": values}, resamples)["mean"]
     low, high = bootstrap.percentile_interval(drawn, measures.ALPHA)
-    title = f"fidelity (R squared) of LIME's explanations of {label}, {len(found)} texts"
-    mean = Estimate(value=float(values.mean()), low=low, high=high)
-    return {"explain.lime_fidelity": measures.area(title, mean)}
+    return Estimate(value=float(values.mean()), low=low, high=high)

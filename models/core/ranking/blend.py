@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import cast
 
@@ -81,7 +82,7 @@ class Blend:
         """The weighted sum of the members' standardised scores; see ``Scorer``."""
         used = [name for name, weight in self.weights.items() if weight]
         parts = (self.weights[n] * standardised(self.members[n], users, histories) for n in used)
-        return cast("Scores", np.sum(list(parts), axis=0, dtype=np.float32))
+        return cast("Scores", reduce(np.add, parts))  # no copy of all parts side by side
 
     def save(self, folder: Path) -> None:
         """Write the weights; the members are saved beside it (see ``BlendedRecommender``)."""
@@ -99,9 +100,11 @@ def standardised(member: Scorer, users: Numbers, histories: Sequence[Numbers]) -
     scores = np.zeros((len(users), 0), np.float32)
     if can.any():
         some = member.score(users[can], [h for h, yes in zip(histories, can, strict=True) if yes])
-        some = some - some.mean(axis=1, keepdims=True)
+        some -= some.mean(axis=1, keepdims=True)
         deviation = some.std(axis=1, keepdims=True)
         some /= np.where(deviation > 0, deviation, 1)
+        if can.all():
+            return some
         scores = np.zeros((len(users), some.shape[1]), np.float32)
         scores[can] = some
     return scores

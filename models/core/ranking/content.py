@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from pydantic import Field
 from models.contracts.base import Frozen
 from models.contracts.learner import Catalogue, FitContext, Interactions
 from models.contracts.product import Trial
+from models.core.ranking.factored import Factored
 from models.core.ranking.graph_filter import strongest
 from models.core.ranking.scorers import Numbers, Reads, Scores, read_scorer, write_scorer
 
@@ -57,7 +57,7 @@ class ContentParams(Frozen):
 
 
 @dataclass(frozen=True)
-class Content:
+class Content(Factored):
     """Fitted content model.
 
     Attributes:
@@ -71,13 +71,15 @@ class Content:
     kind: str = KIND
     reads: Reads = ("history",)
 
-    @cached_property
-    def _across(self) -> Scores:
-        return np.ascontiguousarray(self.items.T)
+    def users(self, histories: Sequence[Numbers]) -> Scores:
+        """Profiles as unit vectors, so that a product is a cosine; see ``Factored``."""
+        return _units(self._profiles(histories))
 
-    def score(self, _: Numbers, histories: Sequence[Numbers]) -> Scores:
-        """Cosine of item and profile; see ``Scorer``."""
-        return _units(self._profiles(histories)) @ self._across
+    def parts(self, history: Numbers) -> Scores:
+        """Each item as it counts in the profile; see ``Factored``."""
+        told = self._weights(len(history))[:, None] * self.items[history]
+        length = np.linalg.norm(told.sum(axis=0))
+        return told / (length or 1)
 
     def save(self, folder: Path) -> None:
         """See ``Scorer``."""
@@ -86,12 +88,13 @@ class Content:
     def _profiles(self, histories: Sequence[Numbers]) -> Scores:
         profiles = np.zeros((len(histories), self.items.shape[1]), np.float32)
         for profile, history in zip(profiles, histories, strict=True):
-            ages = np.arange(len(history))[::-1]
-            weights = np.ones(len(history)) if self.half_life is None else 0.5 ** (
-                ages / self.half_life
-            )  # fmt: skip
-            profile[:] = weights.astype(np.float32) @ self.items[history]
+            profile[:] = self._weights(len(history)) @ self.items[history]
         return profiles
+
+    def _weights(self, length: int) -> Scores:
+        ages = np.arange(length)[::-1]
+        weights = np.ones(length) if self.half_life is None else 0.5 ** (ages / self.half_life)
+        return weights.astype(np.float32)
 
 
 def fit(trial: Trial, rows: Interactions, _: FitContext) -> Content:

@@ -15,20 +15,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from models.contracts.base import Frozen
 from models.contracts.learner import FitContext, Interactions
 from models.contracts.product import Trial
+from models.core.ranking.factored import Factored
 from models.core.ranking.scorers import (
     Numbers,
     Reads,
     Scores,
-    history_matrix,
     positives,
     read_scorer,
     write_scorer,
@@ -67,7 +69,7 @@ class Weights(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ials:
+class Ials(Factored):
     """Fitted iALS.
 
     Attributes:
@@ -85,19 +87,19 @@ class Ials:
     def _gram(self) -> Scores:
         return self.items.T @ self.items
 
-    @cached_property
-    def _across(self) -> Scores:
-        """Factors by row: a single query reads memory in one direction, twice as fast."""
-        return np.ascontiguousarray(self.items.T)
-
     def users(self, histories: Sequence[Numbers]) -> Scores:
-        """Factors of whoever has these histories, shape (len(histories), f)."""
-        had = history_matrix(histories, len(self.items))
+        """Folded in; see ``Factored``."""
+        had = [np.unique(history) for history in histories]
         return solve(had, self.items, self._gram, self.weights)
 
-    def score(self, _: Numbers, histories: Sequence[Numbers]) -> Scores:
-        """Product of the folded-in user's factors and the items'; see ``Scorer``."""
-        return self.users(histories) @ self._across
+    def parts(self, history: Numbers) -> Scores:
+        """The inverse times each item (Hu et al. 2008, section 5); see ``Factored``."""
+        once, places = np.unique(history, return_index=True)
+        own, parts = self.items[once], np.zeros((len(history), self.items.shape[1]), np.float32)
+        (penalty,) = _penalties([once], len(self.items), self.weights)
+        left = _left(own, np.float32(self.weights.unobserved_weight) * self._gram, penalty)
+        parts[places] = np.linalg.solve(left, own.T).T
+        return parts
 
     def save(self, folder: Path) -> None:
         """See ``Scorer``."""
@@ -108,23 +110,28 @@ def fit(trial: Trial, rows: Interactions, context: FitContext) -> Ials:
     """Alternate between users and items, users first; deterministic by the trial's seed."""
     params = IalsParams.model_validate(trial.params)
     had = positives(rows, params.liked_only)
-    had_by = sp.csr_array(had.T)
+    each_had, had_each = each_row(had), each_row(sp.csr_array(had.T))
     weights = Weights(params.unobserved_weight, params.penalty, params.penalty_exponent)
     scale = params.deviation / np.sqrt(params.factors)
     size = (had.shape[1], params.factors)
     items = np.random.default_rng(trial.seed).normal(0, scale, size).astype(np.float32)
     for epoch in range(params.epochs):
-        users = solve(had, items, items.T @ items, weights)
-        items = solve(had_by, users, users.T @ users, weights)
+        users = solve(each_had, items, items.T @ items, weights)
+        items = solve(had_each, users, users.T @ users, weights)
         context.say(f"iALS epoch {epoch + 1} of {params.epochs}")
     return Ials(items, weights, params.liked_only)
 
 
-def solve(had: sp.csr_array, others: Scores, gram: Scores, weights: Weights) -> Scores:
+def each_row(matrix: sp.csr_array) -> list[NDArray[Any]]:
+    """The column numbers of each row."""
+    return [matrix.indices[start:end] for start, end in pairwise(matrix.indptr)]
+
+
+def solve(had: Sequence[NDArray[Any]], others: Scores, gram: Scores, weights: Weights) -> Scores:
     """One half-step: the factors of each row that fit the other side's best, exactly.
 
     Args:
-        had: Shape (b, m), ones where observed.
+        had: For each of b rows, which of the others were observed, each once.
         others: Shape (m, f), factors of the other side.
         gram: ``others.T @ others``.
         weights: See ``IalsParams``.
@@ -135,18 +142,27 @@ def solve(had: sp.csr_array, others: Scores, gram: Scores, weights: Weights) -> 
     Raises:
         ValueError: A system is singular.
     """
-    sizes = np.diff(had.indptr)
-    pairs = sizes + weights.unobserved_weight * had.shape[1]
-    penalties = weights.penalty * pairs**weights.penalty_exponent
+    penalties = _penalties(had, len(others), weights)
     shared = np.float32(weights.unobserved_weight) * gram
-    solved = np.zeros((had.shape[0], others.shape[1]), np.float32)
+    solved = np.zeros((len(had), others.shape[1]), np.float32)
     with _blas().limit(limits=1, user_api="blas"):  # threads only wait in so small systems
-        for row in np.flatnonzero(sizes):
-            own = others[had.indices[had.indptr[row] : had.indptr[row + 1]]]
-            left = own.T @ own + shared
-            left[np.diag_indices_from(left)] += penalties[row]
-            solved[row] = _cholesky(left, own.sum(axis=0))
+        for row in (number for number, each in enumerate(had) if len(each)):
+            own = others[had[row]]
+            solved[row] = _cholesky(_left(own, shared, penalties[row]), own.sum(axis=0))
     return solved
+
+
+def _penalties(had: Sequence[NDArray[Any]], others: int, weights: Weights) -> Any:
+    """Of each row, by what it is fitted on."""
+    pairs = np.array([len(row) for row in had]) + weights.unobserved_weight * others
+    return weights.penalty * pairs**weights.penalty_exponent
+
+
+def _left(own: Scores, shared: Scores, penalty: float) -> Scores:
+    """The matrix of a row's equations: its observed pairs, all pairs, the penalty."""
+    left: Scores = own.T @ own + shared
+    left.flat[:: len(left) + 1] += penalty  # the diagonal
+    return left
 
 
 @cache

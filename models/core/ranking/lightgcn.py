@@ -215,10 +215,19 @@ class LightGcnScorer:
 
 
 def fit(trial: Trial, rows: Interactions, context: FitContext) -> LightGcnScorer:
-    """Train; deterministic by the trial's seed."""
+    """Train; deterministic by the trial's seed.
+
+    Raises:
+        ValueError: Another precision than fp32, or nobody had three items.
+    """
     params, config = settings(
         LightGcnParams, trial, batch_size=2048, learning_rate=1e-3, weight_decay=0.0, clip_norm=None
     )
+    if config.precision != "fp32":
+        raise ValueError(
+            f"trial {trial.name!r}: a graph's sparse products have no {config.precision}; leave "
+            "precision out, it is fp32"
+        )
     matrix, _, held = hold_out(
         rows, params.liked_only, params.validation_users, trial.seed, params.held
     )

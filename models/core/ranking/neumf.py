@@ -22,6 +22,7 @@ from torch.nn import functional
 from models.contracts.base import Frozen
 from models.contracts.learner import FitContext, Interactions
 from models.contracts.product import Trial
+from models.core.ranking.described import Items, Words, words_of
 from models.core.ranking.neural import arrays, restored, settings, within
 from models.core.ranking.sampling import Held, Pairs, Validation, hold_out
 from models.core.ranking.scorers import Numbers, Reads, Scores, read_scorer, write_scorer
@@ -43,6 +44,7 @@ class NeumfParams(Frozen):
         pretrain: Whether the parts are trained alone first.
         validation_users: How many lose an item to early stopping.
         held: Which item: the newest where what comes next is asked for.
+        fields: Of the catalogue, whose words add to the factors of items (see ``described``).
     """
 
     model: str = KIND
@@ -53,14 +55,15 @@ class NeumfParams(Frozen):
     pretrain: bool = False
     validation_users: int = 2000
     held: Held = "newest"
+    fields: tuple[str, ...] = ()
 
 
 class Gmf(nn.Module):
     """Generalised matrix factorisation, equation 9."""
 
-    def __init__(self, users: int, items: int, factors: int) -> None:
+    def __init__(self, users: int, items: int, factors: int, words: Words | None) -> None:
         super().__init__()
-        self.users, self.items = nn.Embedding(users, factors), nn.Embedding(items, factors)
+        self.users, self.items = nn.Embedding(users, factors), Items(items, factors, words)
         self.out = nn.Linear(factors, 1, bias=False)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
@@ -72,16 +75,18 @@ class Gmf(nn.Module):
     def catalogue(self, users: Tensor) -> Tensor:
         """Logits of every item, shape (b, m)."""
         weighed: Tensor = self.users(users) * self.out.weight
-        return weighed @ self.items.weight.T
+        return weighed @ self.items.table().T
 
 
 class Mlp(nn.Module):
     """The tower, equation 10; its first layer is applied to a user once, not once per item."""
 
-    def __init__(self, users: int, items: int, factors: int, layers: int) -> None:
+    def __init__(
+        self, users: int, items: int, factors: int, layers: int, words: Words | None
+    ) -> None:
         super().__init__()
         widths = [factors << depth for depth in reversed(range(layers))]
-        self.users, self.items = nn.Embedding(users, widths[0]), nn.Embedding(items, widths[0])
+        self.users, self.items = nn.Embedding(users, widths[0]), Items(items, widths[0], words)
         self.of_user = nn.Linear(widths[0], widths[0])
         self.of_item = nn.Linear(widths[0], widths[0], bias=False)
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
@@ -93,7 +98,7 @@ class Mlp(nn.Module):
 
     def catalogue(self, users: Tensor) -> Tensor:
         """Logits of every item, shape (b, m)."""
-        items = self.of_item(self.items.weight)
+        items = self.of_item(self.items.table())
         width = max(1, _AT_ONCE // items.numel())
         parts = torch.split(users, width)
         return torch.cat([self._rest(self.of_user(self.users(some)), items) for some in parts])
@@ -114,13 +119,15 @@ class Neumf(nn.Module):
         shape: tuple[int, int],
         params: NeumfParams,
         parts: Sequence[str] = ("gmf", "mlp"),
+        words: Words | None = None,
     ) -> None:
         super().__init__()
-        self.gmf = Gmf(*shape, params.factors) if "gmf" in parts else None
-        self.mlp = Mlp(*shape, params.factors, params.layers) if "mlp" in parts else None
+        size, layers = params.factors, params.layers
+        self.gmf = Gmf(*shape, size, words) if "gmf" in parts else None
+        self.mlp = Mlp(*shape, size, layers, words) if "mlp" in parts else None
         self.bias = nn.Parameter(torch.zeros(()))
         for module in self.modules():
-            if isinstance(module, nn.Embedding):
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag):
                 nn.init.normal_(module.weight, std=0.01)
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -218,10 +225,12 @@ def fit(trial: Trial, rows: Interactions, context: FitContext) -> NeumfScorer:
         rows, params.liked_only, params.validation_users, trial.seed, params.held
     )
     pairs, positives = Pairs.of(matrix), max(1, config.batch_size // (1 + params.negatives))
+    users = matrix.sum(axis=0)
+    words = words_of(rows.catalogue, params.fields, users) if params.fields else None
     with seeded(trial.seed):
-        module = Neumf(matrix.shape, params)
+        module = Neumf(matrix.shape, params, words=words)
         for part in ("gmf", "mlp") if params.pretrain else ():
-            alone = Neumf(matrix.shape, params, (part,))
+            alone = Neumf(matrix.shape, params, (part,), words)
             task = NeumfTask(alone, pairs, held, params.negatives, positives)
             train(task, config, within(context, part))
             module.take(alone.cpu())
@@ -235,4 +244,6 @@ def load(folder: Path) -> NeumfScorer:
     own, saved = read_scorer(folder)
     users, items = own.pop("shape")
     params = NeumfParams.model_validate(own)
-    return NeumfScorer(restored(Neumf((users, items), params), saved), params, (users, items))
+    written = (torch.from_numpy(saved[f"gmf.items.{name}"]) for name in Words._fields)
+    module = Neumf((users, items), params, words=Words(*written) if params.fields else None)
+    return NeumfScorer(restored(module, saved), params, (users, items))

@@ -17,9 +17,9 @@ import numpy as np
 from models.contracts.learner import Catalogue, Interactions, Query, Ranking
 from models.core.artifact import ArtifactError
 from models.core.ranking.asked import FALLBACK, Answer, Asked, Seen
+from models.core.ranking.factored import scored
 from models.core.ranking.popularity import Popularity
-from models.core.ranking.scorers import Numbers, Scorer, load_scorer, positives
-from models.core.ranking.top import top
+from models.core.ranking.scorers import Numbers, Scorer, Scores, load_scorer, positives
 
 _FILE, _SEEN = "recommender.json", "seen.safetensors"
 #: Scores held at once, in numbers: 64 MiB of float32.
@@ -101,7 +101,7 @@ class CatalogueRecommender:
         Raises:
             ValueError: A query asks for an algorithm that is not there, or for less than one item.
         """
-        asked = [self._asked(query) for query in queries]
+        asked = [self.asked(query) for query in queries]
         return tuple(
             Ranking(
                 items=tuple(self.items[number] for number in answer.items),
@@ -159,7 +159,8 @@ class CatalogueRecommender:
         """Empty: the inputs are ids, not columns."""
         return {}
 
-    def _asked(self, query: Query) -> Asked:
+    def asked(self, query: Query) -> Asked:
+        """A query in numbers; errors as ``recommend``."""
         if query.k < 1:
             raise ValueError(f"k must be at least 1, got {query.k}")
         return Asked(
@@ -203,15 +204,17 @@ class CatalogueRecommender:
         return FALLBACK
 
     def _can(self, name: str, asked: Asked) -> bool:
-        reads = self._member(name).reads
+        reads = self.member(name).reads
         by_user = "user" in reads and asked.user >= 0
-        return not reads or by_user or ("history" in reads and len(self._history(name, asked)) > 0)
+        return not reads or by_user or ("history" in reads and len(self.history(name, asked)) > 0)
 
-    def _member(self, name: str) -> Scorer:
+    def member(self, name: str) -> Scorer:
+        """Who answers under a name: a member, or the fallback."""
         return self.members.get(name, self.popularity)
 
-    def _history(self, name: str, asked: Asked) -> Numbers:
-        before = self.seen.of(asked.user, self._member(name).liked_only)
+    def history(self, name: str, asked: Asked) -> Numbers:
+        """What that member is told of who asks, in time order."""
+        before = self.seen.of(asked.user, self.member(name).liked_only)
         if not len(asked.since):
             return before
         # what was met again counts once, where it was met last
@@ -219,18 +222,20 @@ class CatalogueRecommender:
 
     def _pick(self, name: str, asked: Sequence[Asked]) -> Iterator[Answer]:
         users = np.array([question.user for question in asked], np.int64)
-        scores = self._member(name).score(users, [self._history(name, a) for a in asked])
-        for row, question in zip(scores, asked, strict=True):
-            row[question.banned] = -np.inf
-            if not question.seen:
-                row[self.seen.of(question.user, liked_only=False)] = -np.inf
-                row[question.since] = -np.inf
-            if question.only is not None:
-                kept = row[question.only]
-                row[:] = -np.inf
-                row[question.only] = kept
-            best = top(row, question.k)
-            yield Answer(best, row[best], name)
+        found = scored(self.member(name), users, [self.history(name, a) for a in asked])
+        for place, question in enumerate(asked):
+            self._leave_out(found.scores[place], question)
+            yield Answer(*found.best(place, question.k), name)
+
+    def _leave_out(self, row: Scores, question: Asked) -> None:
+        row[question.banned] = -np.inf
+        if not question.seen:
+            row[self.seen.of(question.user, liked_only=False)] = -np.inf
+            row[question.since] = -np.inf
+        if question.only is not None:
+            kept = row[question.only]
+            row[:] = -np.inf
+            row[question.only] = kept
 
 
 def load(folder: Path) -> CatalogueRecommender:

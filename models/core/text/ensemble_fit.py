@@ -167,7 +167,8 @@ def _heads(
     for spec in specs:
         if spec.name in members:
             known = ~np.isnan(members[spec.name].predict([""])[0])
-            numbers = numbers_of(spec.labels or parts.fit.names, parts.fit.names, known)
+            wanted = tuple(dict.fromkeys((*spec.labels, *parts.fit.names)))
+            numbers = numbers_of(wanted, parts.fit.names, known)
         else:
             numbers = numbers_of(spec.labels, parts.fit.names, can)
         if not numbers:

@@ -17,7 +17,7 @@ from scipy.special import logit
 from models.contracts.learner import Matrix, TextPredictor, Vector
 from models.contracts.results import Measure
 from models.core.robustness import measures, ood, shift
-from models.core.text import attacks
+from models.core.text import attacks, doubt
 from models.core.text.differentiable import Differentiable, differentiable
 from models.core.text.strange import strange
 
@@ -77,7 +77,7 @@ def examine(
         is asked (``word_swap``, ``char_search``) or differentiated (``embedding_fgsm``,
         ``embedding_pgd``: torch networks only). ``attack.<name>_flips``: share of the flagged texts
         that are no longer flagged. ``ood.auroc`` and one ``ood.<score>`` per score.
-        ``shift.domain_auc``.
+        ``shift.domain_auc``. ``uncertainty.confidence_auroc`` and ``.dropout_auroc`` (``doubt``).
 
     Raises:
         ValueError: No texts, or a predictor that does not answer the first label.
@@ -89,12 +89,22 @@ def examine(
     for name, candidates in (("word_swap", attacks.synonyms_of), ("char_search", attacks.bugs_of)):
         found |= _searched(predictor, chosen, name, candidates)
     opened = differentiable(predictor)
-    if opened is not None:
-        found |= _embedded(opened, chosen, names[0], seed)
+    found |= {} if opened is None else _embedded(opened, chosen, names[0], seed)
     found |= _strangers(predictor, opened, chosen, train, seed)
+    found |= _doubted(predictor, opened, chosen, names[0], seed)
     if columns is not None:
         found |= shift.measured(*columns, "judged texts from training texts", seed=seed)
     return found
+
+
+def _doubted(
+    predictor: TextPredictor, opened: Differentiable | None, chosen: _Chosen, label: str, seed: int
+) -> dict[str, Measure]:
+    texts, labels, clean, threshold = chosen
+    return doubt.examine(
+        predictor, opened, texts, labels[:, 0], clean[:, 0], label=label, threshold=threshold,
+        seed=seed,
+    )  # fmt: skip
 
 
 def _choose(

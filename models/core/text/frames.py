@@ -6,6 +6,7 @@ belong here: choosing rows (``rows``), judging them (``models.core.checks``).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from models.contracts.api.texts import join_context
 from models.contracts.learner import Matrix, TextRows
-from models.contracts.product import CONTEXT, LABEL_PREFIX, TEXT
+from models.contracts.product import CONTEXT, LABEL, LABEL_PREFIX, RATIONALE, TEXT
 from models.core.frames import matrix
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ def texts(frame: pd.DataFrame) -> tuple[str, ...]:
         return tuple(said)
     context = frame[CONTEXT].where(frame[CONTEXT].notna(), None)
     return tuple(map(join_context, said, context))
+
+
+def rationales(frame: pd.DataFrame) -> list[list[tuple[int, int]]]:
+    """Start and end of what people marked in each harmful text; nothing where nobody did."""
+    if RATIONALE not in frame.columns:
+        return [[]] * len(frame)
+    told = frame[RATIONALE].where(frame[RATIONALE].notna() & (frame[LABEL] == 1), "[]")
+    return [json.loads(spans) for spans in told]
 
 
 def label_matrix(frame: pd.DataFrame, names: Sequence[str]) -> Matrix:

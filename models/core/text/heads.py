@@ -25,7 +25,8 @@ class HeadSpec(Frozen):
     Without ``trial`` and ``pretrained`` it is a small network on the embeddings of ``backbone``.
 
     Attributes:
-        labels: Our labels it speaks of, the main one first; those nobody labelled are left out.
+        labels: Our labels it speaks of, the main one first; those nobody labelled are left out. A
+            whole model speaks of all that it learned.
         trial: The trial of ``after`` that it is, when that trial is there.
         pretrained: Params of ``models.core.text.pretrained``: a classifier by somebody else.
         backbone: What embeds its texts (see ``backbone.locate``).

@@ -230,15 +230,16 @@ class _Training:
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(value)
         self.epoch_began = self.generator.get_state()
-        self._tell()
-
-    def _tell(self) -> None:
-        at = self.at
         self.teller.now_and_then(self._line)
-        if self.world.rank == 0:
-            for name in ("train_loss", "validation", "learning_rate"):
-                values = getattr(at, "learning_rates" if name == "learning_rate" else name)
-                self.context.curve(name, at.epoch, values[-1])
+        self._draw(at.epoch - 1)
+
+    def _draw(self, first: int) -> None:
+        """Give the curves from an epoch on; what a killed process gave is lost with it."""
+        curves = {"train_loss": self.at.train_loss, "validation": self.at.validation}
+        curves["learning_rate"] = self.at.learning_rates
+        for name, values in curves.items() if self.world.rank == 0 else ():
+            for epoch, value in enumerate(values[first:], start=first + 1):
+                self.context.curve(name, epoch, value)
 
     def _line(self) -> str:
         at, config = self.at, self.config
@@ -262,6 +263,7 @@ class _Training:
             self.random = state.under(saved.tensors, f"random.{self.world.rank}.")
             self.resumed_from = self.number
             self.teller.now(f"going on after step {self.number} (epoch {self.at.epoch + 1})")
+            self._draw(0)
         if self.world.total(self.number) != [self.number * self.world.size]:
             raise TrainingError("the processes see different checkpoints: give them one folder")
 

@@ -28,6 +28,7 @@ select
     copies.part,
     comments.text,
     comments.context,
+    copies.rationale,
     comments.source,
     comments.language,
     copies.label_toxicity,

@@ -28,6 +28,7 @@ select
     versions.first_known_at,
     versions.known_time,
     comments.part,
+    case when newest.text = comments.text then newest.rationale end as rationale,
     {%- for label in labels %}
     cast(newest.{{ label }} as integer) as label_{{ label }},
     {%- endfor %}

@@ -1,4 +1,12 @@
--- Every version of every text once, however often it was delivered.
+-- Every version of every text once, however often it was delivered. What landed before rationales were
+-- read has no such column.
+with landed as (
+    select cast(null as varchar) as rationale
+    where false
+    union all by name
+    select * from {{ source('raw', 'comments') }}
+)
+
 select distinct
     event_id,
     tenant,
@@ -24,6 +32,7 @@ select distinct
     longest_run,
     mixed_words,
     context,
+    rationale,
     part,
     counter_speech,
     toxicity,
@@ -36,4 +45,4 @@ select distinct
     offensive,
     irony,
     negative_sentiment
-from {{ source('raw', 'comments') }}
+from landed
