@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from models.contracts.base import Frozen
+from models.contracts.serving import Serving
 
 #: Columns that every feature table carries, whatever the product.
 #: ``event_id`` unique row key · ``tenant`` owner of the row · ``event_time`` when the prediction is
@@ -218,25 +219,6 @@ class Monitoring(Frozen):
         if not 1 <= k <= n:
             raise ValueError(f"violations (k, n) must have 1 <= k <= n, got ({k}, {n})")
         return violations
-
-
-class Serving(Frozen):
-    """How one container of the service is sized, and how it answers; ``port`` 0: any.
-
-    ``log_inputs``: with ``hash`` no values are kept: drift and releases cannot be judged.
-    ``batch_rows``: of several requests, that a text model or a recommender is asked together.
-    ``cache_s``: how long what was said of a row is said again to who asks the same; 0: never.
-    """
-
-    gpu: int = Field(default=0, ge=0)
-    cores: float = Field(default=1.0, gt=0)
-    memory_mb: int = Field(default=1024, gt=0)
-    max_rows: int = Field(default=1024, ge=1)
-    batch_rows: int = Field(default=32, ge=1)
-    cache_s: float = Field(default=0.0, ge=0)
-    timeout_s: float = Field(default=10.0, gt=0)
-    port: int = Field(default=0, ge=0, le=65535)
-    log_inputs: Literal["values", "hash"] = "values"
 
 
 class ModelProduct(Frozen):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from models.contracts.base import Frozen
+from pydantic import Field
 
-Sticky = Literal["unit", "tenant", "key"]
+from models.contracts.base import Frozen
+from models.contracts.rollout import RolloutKind, Sticky
 
 
 class Rule(Frozen):
@@ -20,7 +21,7 @@ class Rule(Frozen):
     product: str
     probability: float
     threshold: float
-    labels: dict[str, float | None] = {}
+    labels: dict[str, float | None] = Field(default_factory=dict)
     items: tuple[str, ...] = ()
 
 
@@ -42,7 +43,7 @@ class Placement(Frozen):
     """The share of a product's requests that a rollout gives its challenger, and copies."""
 
     rollout_id: str
-    kind: Literal["shadow", "canary", "ab"]
+    kind: RolloutKind
     challenger: str
     weight: float
     mirror: float

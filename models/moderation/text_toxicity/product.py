@@ -7,10 +7,10 @@ from models.contracts.product import (
     Guardrail,
     ModelProduct,
     Monitoring,
-    Serving,
     TimeSplit,
     Trial,
 )
+from models.contracts.serving import Serving
 from models.core.text.describe import COLUMNS
 from models.core.text.taxonomy import LABELS
 

@@ -8,10 +8,10 @@ from models.contracts.product import (
     Guardrail,
     ModelProduct,
     Monitoring,
-    Serving,
     TimeSplit,
     Trial,
 )
+from models.contracts.serving import Serving
 
 #: What is known of a row and of a request alike (``models.core.ranking.watch``).
 COLUMNS = (
