@@ -49,9 +49,7 @@ class RankEngine(Engine):
             raise wrong_rows(
                 vague, "categories", "this model knows no categories; name the items in only"
             )
-        if request.explain and (
-            why := answers.unexplained(self.runtime, rows, request.method)
-        ):
+        if request.explain and (why := answers.unexplained(self.runtime, rows, request.method)):
             raise wrong_rows(list(why), "algorithm", next(iter(why.values())))
         asks = answers.queries(self.runtime, rows)
         said, cache = await self._kept.run(rows, asks, asked)
