@@ -53,15 +53,18 @@ class Kept(Generic[T, R]):
             asked: The request.
         """
         if self._cache is None or asked.purpose == "golden":
-            return await self._pool.run(items, asked.deadline, asked.purpose), None
+            return await self._ask(items, asked), None
 
         async def make(places: Sequence[int]) -> list[bytes]:
             missing = [items[place] for place in places]
-            said = await self._pool.run(missing, asked.deadline, asked.purpose)
+            said = await self._ask(missing, asked)
             return [self._form.pack(one) for one in said]
 
         found = await self._cache.once([self._cache.key(row) for row in rows], make)
         return [self._form.unpack(value) for value in found.values], found.state
+
+    async def _ask(self, items: Sequence[T], asked: Asked) -> list[R]:
+        return await self._pool.run(items, asked.deadline, asked.purpose, asked.trace)
 
 
 @lru_cache(1)

@@ -22,6 +22,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from bentos.waiting import Job, Row, Waiting
+from gateway import tracing
 from gateway.meters import METERS
 from gateway.ports import Late, Shed
 from models.contracts.traffic import Purpose
@@ -89,7 +90,11 @@ class Pool(Generic[T, R]):
         return self._rows.seconds / len(self._lanes)
 
     async def run(
-        self, items: Sequence[T], deadline: float = math.inf, purpose: Purpose = "traffic"
+        self,
+        items: Sequence[T],
+        deadline: float = math.inf,
+        purpose: Purpose = "traffic",
+        trace: Any = None,
     ) -> list[R]:
         """Results of a request's rows, in their order.
 
@@ -97,26 +102,29 @@ class Pool(Generic[T, R]):
             items: At least one.
             deadline: On the monotonic clock, in seconds; what is not computed by then never is.
             purpose: Golden requests are never sent away, copies of traffic before anything else.
+            trace: Span of the request.
 
         Raises:
             Shed: So much waits that this one would probably be late.
             Late: The deadline passed.
         """
         self._check_wait(deadline, purpose)
-        future = asyncio.wrap_future(self.submit(items, deadline))
+        future = asyncio.wrap_future(self.submit(items, deadline, trace))
         try:
             async with asyncio.timeout(_left(deadline)):
                 return await future
         except TimeoutError:
             raise Late from None
 
-    def submit(self, items: Sequence[T], deadline: float = math.inf) -> Future[list[R]]:
+    def submit(
+        self, items: Sequence[T], deadline: float = math.inf, trace: Any = None
+    ) -> Future[list[R]]:
         """The same for a caller that is no coroutine; cancel the future to give up.
 
         Raises:
             Late: The pool was closed.
         """
-        job: Job[R] = Job(len(items), deadline)
+        job: Job[R] = Job(len(items), deadline, trace)
         with self._changed:
             if self._closed:
                 raise Late
@@ -203,7 +211,7 @@ class Pool(Generic[T, R]):
         except Exception as error:  # noqa: BLE001 - whatever a model raises ends these rows only
             self._halve(rows, error)
             return
-        self._note(rows, time.monotonic() - now)
+        self._note(rows, now, time.monotonic())
         with self._changed:
             for row, result in results:
                 row.job.take(row.place, result)
@@ -232,7 +240,9 @@ class Pool(Generic[T, R]):
         if torch := sys.modules.get("torch"):
             torch.cuda.empty_cache()
 
-    def _note(self, rows: Sequence[Row], seconds: float) -> None:
+    def _note(self, rows: Sequence[Row], began: float, ended: float) -> None:
+        _trace(rows, began, ended)
+        seconds = ended - began
         self._batch.observe(len(rows))
         self._took.observe(seconds)
         with self._changed:
@@ -240,6 +250,14 @@ class Pool(Generic[T, R]):
             self._good += 1
             if self._good >= _GOOD_BATCHES and self.batch_rows < self._most_rows:
                 self.batch_rows, self._good = min(self._most_rows, 2 * self.batch_rows), 0
+
+
+def _trace(rows: Sequence[Row], began: float, ended: float) -> None:
+    """How long each traced request waited for this batch, and how long the batch took."""
+    for job in {id(row.job): row.job for row in rows if row.job.trace is not None}.values():
+        computed = int(began * 1e9), int(ended * 1e9)
+        tracing.note("queue", job.trace, int(job.begun * 1e9), computed[0])
+        tracing.note("model", job.trace, *computed, rows=len(rows))
 
 
 def _settle(call: Callable[[], Any], future: Future[Any]) -> None:

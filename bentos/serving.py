@@ -23,7 +23,7 @@ from bentos import engine, kept, limits, quiet, runtime
 from bentos.host import EngineHost
 from bentos.lane_service import PASSED, wrap
 from bentos.loading import Found
-from gateway import connections, door, drain, logs, traffic_log
+from gateway import connections, door, drain, logs, tracing, traffic_log
 from gateway.asked import ASKED, Asked
 from gateway.errors import StartError
 from gateway.guard import Guard
@@ -103,6 +103,7 @@ class Serving:
             traffic_log.verify()
             door.for_service()
             client_limits()
+            tracing.verify()
             engine.lanes()
             engine.longest_wait()
             kept.process_tiers()
@@ -115,6 +116,7 @@ class Serving:
         runtime.bound_threads()
         quiet.install()
         logs.install(PRODUCT.key, ARGUMENTS.version)
+        tracing.become(PRODUCT.slug)
         drain.install()
         connections.install(client_limits())
         HOST.load(PRODUCT.key, ARGUMENTS.version)

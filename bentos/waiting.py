@@ -30,11 +30,13 @@ class Job(Generic[R]):
         deadline: On the monotonic clock, in seconds.
         single: Whether it has one row only.
         begun: When it came.
+        trace: Span of its request, None where it is not traced.
         future: Its results.
     """
 
-    def __init__(self, count: int, deadline: float) -> None:
+    def __init__(self, count: int, deadline: float, trace: Any = None) -> None:
         self.deadline, self.single, self.begun = deadline, count == 1, time.monotonic()
+        self.trace = trace
         self.future: Future[list[R]] = Future()
         self._results: list[Any] = [None] * count
         self._left = count

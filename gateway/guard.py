@@ -21,6 +21,7 @@ from typing import Any
 
 from gateway import door as doors
 from gateway import headers as ours
+from gateway import tracing
 from gateway.asked import ASKED, Asked
 from gateway.door import Door, Wanted
 from gateway.errors import Header, Refused
@@ -111,7 +112,13 @@ class Guard:
             return
         else:
             purpose = ours.purpose_of(headers, admitted)
-            ASKED.set(asked._replace(purpose=purpose, principal=admitted.principal))
+            if (tracer := tracing.tracer()) is not None:
+                reply.trace = tracer.request(
+                    scope["headers"], asked.started_ns, request_id=asked.request_id, purpose=purpose
+                )
+            ASKED.set(
+                asked._replace(purpose=purpose, principal=admitted.principal, trace=reply.trace)
+            )
             inner = {**scope, "headers": ours.within(scope["headers"], admitted)}
             await self._pass_on(inner, receive, reply)
 
@@ -187,6 +194,7 @@ class _Reply:
         self._send = send
         self._request_id = asked.request_id.encode()
         self._tell = tell
+        self.trace: Any = None
         self.started = self._replaced = False
 
     async def __call__(self, message: Message) -> None:
@@ -222,6 +230,7 @@ class _Reply:
         if not self.started:
             self.started = True
             self._tell(status)
+            tracing.end(self.trace, status)
 
     def _headers(self, given: Iterable[Header]) -> list[Header]:
         own = [pair for pair in given if pair[0].lower() not in _OWN]

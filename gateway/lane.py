@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 
-from gateway import scope
+from gateway import scope, tracing
 from gateway.asked import ASKED, DEADLINE_HEADER, Asked
 from gateway.meters import METERS
 from gateway.ports import (
@@ -81,8 +81,9 @@ class Lane:
             report = OutcomeRequest.model_validate_json(call.body or b"{}")
             taken = self.outcome(*release, report.outcomes, call.asked)
             return taken if isinstance(taken, Reply) else Reply(202, JSON, _bytes(taken))
-        kind = self._answers.request_type(*release)
+        kind, began = self._answers.request_type(*release), time.monotonic_ns()
         request = _with_query(kind.model_validate_json(call.body or b"{}"), call.query)
+        tracing.note("parse", call.asked.trace, began)
         done = await self.predict(*release, request, call.asked)
         if isinstance(done, Reply):
             return done
@@ -97,8 +98,9 @@ class Lane:
             scope.check_rows(asked.principal, request.rows)  # type: ignore[attr-defined]  # of every contract's request
             async with asyncio.timeout(_left(asked)):
                 done = await self._answers.answer(product, version, request, asked)
-            log = self._answers.log(product, done.version)
+            log, began = self._answers.log(product, done.version), time.monotonic_ns()
             log.answered(asked, done.rows, done.inputs, done.predictions, done.digests)
+            tracing.note("log", asked.trace, began, product=product, version=done.version)
         except Exception as error:  # noqa: BLE001 - whatever a model raises is one answer
             return _instead(product, error)
         return done

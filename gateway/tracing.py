@@ -1,14 +1,17 @@
 """Traces of single requests, by OpenTelemetry; nothing happens unless ``ASSAY_OTLP_URL`` is set.
 
-Off costs one ``is None``::
+`Guard` begins the span of a request that it lets in, and ends it. Whoever does a part of it says
+so::
 
-    trace = tracing.tracer()
-    if trace is not None:
-        trace.note("model", asked.trace, began_ns, ended_ns, rows=len(rows))
+    tracing.note("parse", asked.trace, began_ns)  # over already
+    copy = tracing.begin("upstream", asked)  # goes on in another process
+    headers = [*carried(copy, token), *tracing.carry(copy)]
+    tracing.end(copy.trace, reply.status)
 
-The spans are ``request``, ``upstream``, ``shadow``, ``parse``, ``queue``, ``model`` and ``log``.
-Their attributes are ids and counts: never a tenant, a key or anything of a body. How many requests
-there are and how long they take is in the metrics; a trace says where one of them spent its time.
+Off, each of these costs one ``is None``. The spans are ``request``, ``upstream``, ``shadow``,
+``parse``, ``queue``, ``model`` and ``log``. Their attributes are ids and counts: never a tenant, a
+key or anything of a body. How many requests there are and how long they take is in the metrics; a
+trace says where one of them spent its time.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from gateway.asked import Asked
 from gateway.errors import StartError
 
 URL, SHARE = "ASSAY_OTLP_URL", "ASSAY_TRACE_SHARE"
@@ -26,6 +30,8 @@ _DEFAULT_SHARE = "0.01"
 #: Where OTLP over HTTP takes spans, when the address names no path.
 _PATH = "/v1/traces"
 _SEND_SECONDS = 5.0
+#: Who makes the spans, unless ``OTEL_SERVICE_NAME`` says so.
+_NAMED = "OTEL_SERVICE_NAME"
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -70,23 +76,9 @@ class Tracer:
         context = TraceContextTextMapPropagator().extract(given)
         return self._start("request", context, began_ns, told)
 
-    def begin(self, name: str, parent: Any, **told: Any) -> Any:
-        """A span inside another that begins now; ``end`` ends it."""
-        return self._start(name, _below(parent), time.monotonic_ns(), told)
-
-    def note(self, name: str, parent: Any, began_ns: int, ended_ns: int, **told: Any) -> None:
-        """A span inside another that is over already; both times by the monotonic clock."""
-        if parent is not None and parent.is_recording():
-            self._start(name, _below(parent), began_ns, told).end(_wall(ended_ns))
-
-    def end(self, span: Any, status: int) -> None:
-        """End a span with the status that was answered."""
-        from opentelemetry.trace import StatusCode
-
-        span.set_attribute("http.response.status_code", status)
-        if status >= 500:
-            span.set_status(StatusCode.ERROR)
-        span.end()
+    def inside(self, name: str, parent: Any, began_ns: int, **told: Any) -> Any:
+        """A span inside another; ``end`` ends it."""
+        return self._start(name, _below(parent), began_ns, told)
 
     def close(self) -> None:
         """Send what is left."""
@@ -117,7 +109,60 @@ def tracer() -> Tracer | None:
             "opentelemetry-exporter-otlp-proto-http, or unset it"
         ) from error
     exporter = OTLPSpanExporter(endpoint_of(url), timeout=_SEND_SECONDS)
-    return Tracer(exporter, os.environ.get("OTEL_SERVICE_NAME", "") or "assay", share)
+    return Tracer(exporter, os.environ.get(_NAMED, "") or "assay", share)
+
+
+def become(name: str) -> None:
+    """Say whose spans these are; before the first of them."""
+    if not os.environ.get(_NAMED):
+        os.environ[_NAMED] = name
+
+
+def verify() -> None:
+    """Say at the start that traces cannot be made, not at the first request.
+
+    Raises:
+        StartError: See `tracer`.
+    """
+    if trace := tracer():
+        trace.close()
+        tracer.cache_clear()  # what forks or starts workers makes none itself
+
+
+def begin(name: str, asked: Asked, **told: Any) -> Asked:
+    """The request as a part of it is asked elsewhere: its span begins now, `end` ends it."""
+    trace = None if asked.trace is None else tracer()
+    if trace is None:
+        return asked
+    return asked._replace(trace=trace.inside(name, asked.trace, time.monotonic_ns(), **told))
+
+
+def note(name: str, span: Any, began_ns: int, ended_ns: int | None = None, **told: Any) -> None:
+    """A part of a request that is over; nothing where it is not traced.
+
+    Args:
+        name: Of the part.
+        span: Of the request.
+        began_ns: By the monotonic clock.
+        ended_ns: The same; now if left out.
+        told: Attributes: ids and counts.
+    """
+    if span is None or not span.is_recording() or (trace := tracer()) is None:
+        return
+    ended = time.monotonic_ns() if ended_ns is None else ended_ns
+    trace.inside(name, span, began_ns, **told).end(_wall(ended))
+
+
+def end(span: Any, status: int) -> None:
+    """End a span with the status that was answered; nothing where there is none."""
+    if span is None:
+        return
+    from opentelemetry.trace import StatusCode
+
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_status(StatusCode.ERROR)
+    span.end()
 
 
 def endpoint_of(url: str) -> str:
@@ -141,12 +186,8 @@ def share_of(text: str) -> float:
     return share
 
 
-def carry(asked: Any) -> Headers:
-    """Headers that hand the trace of a request on; none without one.
-
-    Args:
-        asked: Has ``trace``, the span that the next process's spans belong below.
-    """
+def carry(asked: Asked) -> Headers:
+    """Headers that hand the trace of a request on; none without one."""
     if asked.trace is None:
         return []
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

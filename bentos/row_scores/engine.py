@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from bentos.engine import Engine, bad_request
 from bentos.row_scores import answers
 from bentos.row_scores.explaining import Explainer
 from bentos.runtime import Runtime
+from gateway import tracing
 from gateway.asked import Asked
 from gateway.ports import Answered
 from models.contracts.api import to_matrix
@@ -22,14 +24,16 @@ class RowEngine(Engine):
         super().__init__(runtime)
         self._explainer = Explainer(runtime)
 
-    async def answer(self, request: Any, asked: Asked) -> Answered:  # noqa: ARG002 - at once
+    async def answer(self, request: Any, asked: Asked) -> Answered:
         """Probability of the positive class for every row, in the order of the request."""
         rows = request.rows
         self.known(rows)
         if request.explain and (refusal := self._explainer.refusal()):
             raise bad_request(refusal)
         inputs = to_matrix(self.runtime.product, rows)
+        began = time.monotonic_ns()
         response = answers.answer(self.runtime, inputs)
+        tracing.note("model", asked.trace, began, rows=len(rows))
         if request.explain:
             why = await self._explainer.explain(inputs, request.method)
             response = answers.explained(response, why)
