@@ -1,8 +1,8 @@
 """The one folder everything is kept in, and what lies where. No content, only paths.
 
 ``<home>/`` raw, inbox, quarantine, warehouse.duckdb, features, datasets, candidates, evaluations,
-checkpoints, latest, ledger, keys, bentos, services, mlflow.db, dagster; of the way back: spool,
-raw/predictions, raw/outcomes, raw/refusals, traffic, monitoring, alerts, status.
+checkpoints, latest, ledger, keys, bentos, services, gateway, mlflow.db, dagster; of the way back:
+spool, raw/predictions, raw/outcomes, raw/refusals, traffic, monitoring, alerts, status.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class Home:
     def bentos(self) -> Path:
         """BentoML's home."""
         return self.root / "bentos"
+
+    @property
+    def gateway(self) -> Path:
+        """What gateways serve, and what they say of themselves."""
+        return self.root / "gateway"
 
     @property
     def dagster(self) -> Path:
