@@ -183,7 +183,7 @@ def _champion(products: Sequence[ModelProduct]) -> dg.SensorDefinition:
             ledger = Ledger(home.ledger(product))
             release, out = ledger.current(), ledger.rolled_out()
             if release and release.version != out:
-                moved = ledger.newest("release", "rollback")
+                moved = ledger.moved()
                 number = moved.sequence if moved else 0
                 key = f"{product.key}:{release.version}:after:{out}:{number}"
                 keys = [stage_key(product, stage) for stage in ("bento", "service")]

@@ -68,8 +68,8 @@ def due_rollback(product: ModelProduct, home: Home) -> Due | None:
     if result is None or result.rollback is None or not result.rollback.roll_back:
         return None
     wanted, ledger = result.rollback, Ledger(home.ledger(product))
-    moved = ledger.newest("release", "rollback")
-    if moved is None or moved.kind != "release" or moved.body["version"] != wanted.champion:
+    moved = ledger.moved()
+    if moved is None or moved.body.get("version") != wanted.champion:  # a rollback has none
         return None
     previous = ledger.previous()
     if previous is None or previous.version != wanted.previous:

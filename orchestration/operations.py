@@ -129,7 +129,7 @@ def _target(ledger: Ledger, to_version: str | None) -> Release | None:
     """The release to serve; a rollback that was not finished is finished first."""
     if to_version:
         return ledger.release(to_version)
-    moved, current = ledger.newest("release", "rollback"), ledger.current()
+    moved, current = ledger.moved(), ledger.current()
     if moved and moved.kind == "rollback" and current and ledger.rolled_out() != current.version:
         return current
     return ledger.previous()

@@ -19,6 +19,7 @@ from orchestration import watch_events, watch_home, watch_ticks
 from orchestration.settings import Settings
 from orchestration.watch_events import Over
 from orchestration.watch_ticks import Instigator
+from stores import rollout_journal
 from stores.ledger import Entry, Ledger, LedgerError
 
 logger = logging.getLogger("assay.watch")
@@ -226,6 +227,21 @@ def _services(view: View) -> Found:
     return Found([one for one in seen if one], states=("service_down",))
 
 
+def _rollouts(view: View) -> Found:
+    home = view.settings.home_paths()
+    seen = []
+    for product in view.products:
+        if isinstance(view.ledgers[product.key], Exception):
+            continue
+        step = Ledger(home.ledger(product)).rollout_step()
+        under_way = step is not None and not rollout_journal.is_over(home, product, step.rollout_id)
+        looked = rollout_journal.looked_at(home, product, step.rollout_id) if step else None
+        seen.append(
+            watch_home.judge_rollout(product, step if under_way else None, looked, view.now)
+        )
+    return Found([one for one in seen if one], states=("rollout_stuck",))
+
+
 def _spools(view: View) -> Found:
     home, bound = view.settings.home_paths(), view.settings.spool_mb
     seen = [
@@ -243,5 +259,6 @@ DETECTORS: tuple[Callable[[View], Found], ...] = (
     _freshness,
     _ledgers,
     _services,
+    _rollouts,
     _spools,
 )

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from assets.stages.approval import Approval
 from models.contracts.incidents import Observation
 from models.contracts.product import ModelProduct
+from models.contracts.rollout import RolloutStep
+from models.core.rollouts.decide import UNENFORCED
 from stores.deployer import ServiceRecord
 from stores.ledger import Entry
 
@@ -20,6 +22,8 @@ from stores.ledger import Entry
 FULL_SHARE = 0.8
 #: A worker that died is replaced within seconds: a service is down when it was so for a while.
 SERVICE_PATIENCE_S = 45.0
+#: Its controller looks at a rollout every two seconds, a start of a service apart.
+ROLLOUT_PATIENCE = timedelta(minutes=5)
 _PROBE_SECONDS = 2.0
 _NAMED = 20
 
@@ -165,6 +169,31 @@ def judge_quarantine(product: ModelProduct, folder: Path) -> Observation | None:
     )
 
 
+def judge_rollout(
+    product: ModelProduct, step: RolloutStep | None, looked_at: datetime | None, now: datetime
+) -> Observation | None:
+    """A rollout that is not over and that nobody drives.
+
+    Args:
+        product: Whose.
+        step: Its newest; None when there is none or all of it is done.
+        looked_at: When the controller last did.
+        now: The clock.
+    """
+    if step is None or looked_at is None or now - looked_at <= ROLLOUT_PATIENCE:
+        return None
+    return Observation(
+        kind="rollout_stuck",
+        subject=product.key,
+        message=f"{step.rollout_id} is {step.phase} with {step.weight:.0%} for {step.challenger}, "
+        f"and was last looked at {looked_at:%Y-%m-%d %H:%M} UTC",
+        owner=product.owner,
+        product=product.key,
+        evidence={"rollout": step.rollout_id, "phase": step.phase, "weight": step.weight},
+        version=step.challenger,
+    )
+
+
 def size_of(folder: Path) -> int:
     """Bytes of the files in a folder; one that is being taken away counts as gone."""
     total = 0
@@ -188,6 +217,11 @@ def _judge_entry(product: ModelProduct, entry: Entry) -> Observation | None:
         return _in_window(product, entry, seen)
     if entry.kind == "retrain":
         return _in_window(product, entry, _told(product, entry, "retraining_started", reason))
+    if entry.kind == "rollout_step" and body["phase"] in ("aborted", "refused"):
+        unheld = body["phase"] == "refused" or reason.startswith(UNENFORCED)
+        kind = "rollout_unenforced" if unheld else "rollout_aborted"
+        return _told(product, entry, kind, f"{body['challenger']}: {reason}",
+                     version=str(body["challenger"]))  # fmt: skip
     return None
 
 

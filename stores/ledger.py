@@ -155,6 +155,18 @@ class Ledger:
         """The newest fact of these kinds."""
         return next((e for e in reversed(self.entries()) if e.kind in kinds), None)
 
+    def moved(self) -> Entry | None:
+        """What last made another release the current one: release, promotion or rollback."""
+        return next((e for e in reversed(self.entries()) if _moves(e)), None)
+
+    def rollout_entries(self, rollout_id: str) -> tuple[Entry, ...]:
+        """The arrows of one rollout, oldest first."""
+        return tuple(
+            entry
+            for entry in self.entries()
+            if entry.kind == "rollout_step" and entry.body["rollout_id"] == rollout_id
+        )
+
     def now(self) -> datetime:
         """The time an entry would get now: never before the newest fact."""
         entries = self.entries()
@@ -233,3 +245,8 @@ class Ledger:
             f"{self.path}: line {number + 1} does not match its seal; somebody edited the ledger. "
             "Restore the file from a backup; nothing is released until it verifies."
         )
+
+
+def _moves(entry: Entry) -> bool:
+    staged = entry.kind == "release" and bool(entry.body.get("staged"))
+    return entry.kind in ("release", "promotion", "rollback") and not staged

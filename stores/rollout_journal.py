@@ -1,13 +1,16 @@
 """The journal of a rollout: what gateways wrote of its requests, and how far it is counted.
 
 ``<home>/rollouts/<slug>/<rollout id>/``: ``journal/`` holds the spool's segments, ``tally.json``
-what they came to. Read, count (``models.core.rollouts.fold``), save, drop: a crash between any two
-costs nothing, because the tally knows the last line of every writer. It counts and decides nothing.
+what they came to, ``looked`` when the controller last was there, ``over`` that all is done. Read,
+count (``models.core.rollouts.fold``), save, drop: a crash between any two costs nothing: the
+tally knows the last line of every writer. It counts and decides nothing.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from heapq import merge
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +29,7 @@ from stores.spool_segments import Segment
 READ_BYTES = 32 * 2**20
 #: Moment of a line by its kind; lines of several gateways are read in the order of these.
 _MOMENTS = {"exposure": "at", "outcome": "received_at"}
+_LOOKED, _OVER = "looked", "over"
 
 
 class JournalError(Exception):
@@ -108,6 +112,36 @@ def load_tally(home: Home, product: ModelProduct, rollout_id: str) -> Tally:
 def save_tally(home: Home, product: ModelProduct, tally: Tally) -> None:
     """Commit: from here on the lines it counted are not counted again."""
     write_atomic(_tally(home, product, tally.rollout_id), tally.model_dump_json())
+
+
+def look(home: Home, product: ModelProduct, rollout_id: str) -> None:
+    """Note that the controller looks at a rollout now."""
+    place = folder(home, product, rollout_id)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _LOOKED).touch()
+
+
+def looked_at(home: Home, product: ModelProduct, rollout_id: str) -> datetime | None:
+    """When the controller last did; None when it never did."""
+    file = folder(home, product, rollout_id) / _LOOKED
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else None
+
+
+def end(home: Home, product: ModelProduct, rollout_id: str) -> None:
+    """Note that everything the last step asked for is done."""
+    write_atomic(folder(home, product, rollout_id) / _OVER, "")
+
+
+def is_over(home: Home, product: ModelProduct, rollout_id: str) -> bool:
+    """Whether it was."""
+    return (folder(home, product, rollout_id) / _OVER).exists()
+
+
+def clear(home: Home, product: ModelProduct) -> None:
+    """Remove the journals of rollouts that are over: tally and report stay."""
+    for place in (home.root / "rollouts" / product.slug).glob("r*"):
+        if (place / _OVER).exists():
+            shutil.rmtree(place / "journal", ignore_errors=True)
 
 
 def _tally(home: Home, product: ModelProduct, rollout_id: str) -> Path:

@@ -220,6 +220,9 @@ def _records(
         if line is None:
             faults.append(f"line {place} is torn or altered")
             continue
+        if line.kind not in LOGS:
+            faults.append(f"line {place} is {line.kind}, which belongs to a rollout's journal")
+            continue
         try:
             record = LOGS[line.kind].record.model_validate(line.body)
         except ValidationError as error:

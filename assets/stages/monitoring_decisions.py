@@ -132,14 +132,14 @@ def _standing(ledger: Ledger, clock: datetime) -> "Standing":
     from models.core.rollback import Standing
 
     champion, previous = ledger.current(), ledger.previous()
-    moved, automatic = ledger.newest("release", "rollback"), None
+    moved, automatic = ledger.moved(), None
     for entry in ledger.entries():
         if entry.kind == "rollback" and entry.body.get("automatic"):
             automatic = entry.at
     return Standing(
         champion=champion.version if champion else "none",
         previous=previous.version if previous else None,
-        released_at=moved.at if moved and moved.kind == "release" else None,
+        released_at=moved.at if moved and moved.kind != "rollback" else None,
         last_rollback_at=automatic,
         now=clock,
     )

@@ -27,6 +27,9 @@ AlertKind = Literal[
     "rolled_back",
     "approval_pending",
     "approval_expired",
+    "rollout_aborted",
+    "rollout_unenforced",
+    "rollout_stuck",
     "service_down",
     "spool_filling",
     "spool_damaged",
@@ -104,6 +107,18 @@ KINDS: dict[AlertKind, KindSpec] = {
     "approval_expired": KindSpec(
         "warning", True, "Nobody approved a challenger in the time its policy gives.",
         "`assay run PRODUCT` judges anew; then approve in time.",
+    ),
+    "rollout_aborted": KindSpec(
+        "warning", False, "A challenger lost its traffic: it proved worse than its plan tolerates.",
+        "Read the report named in the evidence; `assay rollout status PRODUCT` shows the steps.",
+    ),
+    "rollout_unenforced": KindSpec(
+        "error", False, "A rollout was refused or stopped: the shares of its plan cannot be held.",
+        "Mend what the message says, then `assay rollout start PRODUCT`.",
+    ),
+    "rollout_stuck": KindSpec(
+        "error", True, "A rollout is under way and nobody has looked at it for five minutes.",
+        "Start `assay up`, whose admin service drives it, or `assay rollout abort PRODUCT`.",
     ),
     "service_down": KindSpec(
         "error", True, "A product was rolled out and not stopped, and nothing answers.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from models.registry import get
 from orchestration.settings import Settings
 from orchestration.watch import sweep
 from orchestration.watch_ticks import Instigator
+from stores import rollout_journal
 from stores.ledger import Ledger
 
 PRODUCT = get("risk/sync_conflict")
@@ -178,9 +180,9 @@ def product_stale(scene: Scene) -> None:
     scene.now += timedelta(days=9)
 
 
-def write(kind: str, **body: object) -> Callable[[Scene], None]:
+def write(entry: str, /, **body: object) -> Callable[[Scene], None]:
     """One ledger entry."""
-    return lambda scene: scene.ledger.append(kind, body) and None
+    return lambda scene: scene.ledger.append(entry, body) and None
 
 
 def asked(hours: float) -> Callable[[Scene], None]:
@@ -230,6 +232,23 @@ def break_watch(scene: Scene) -> None:
     pointer.mkdir(parents=True)  # a folder: reading it is an error
 
 
+def rollout_step(phase: str, reason: str) -> Callable[[Scene], object]:
+    """A rollout that ended badly."""
+    return write(
+        "rollout_step", rollout_id="r1", number=3, phase=phase, kind="canary", champion="v1",
+        challenger="v2", stage=0, weight=0.0, share=None, units=9, reason=reason, by="controller",
+    )  # fmt: skip
+
+
+def stuck_rollout(scene: Scene) -> None:
+    """A rollout whose controller was last there half an hour ago."""
+    rollout_step("running", "")(scene)
+    home = scene.settings.home_paths()
+    rollout_journal.look(home, PRODUCT, "r1")
+    then = time.time() - 1_800
+    os.utime(rollout_journal.folder(home, PRODUCT, "r1") / "looked", (then, then))
+
+
 WINDOW = f"{datetime.now(UTC) - timedelta(days=30):%Y-%m-%dT00:00:00Z}"
 SCENES: dict[AlertKind, Callable[[Scene], object]] = {
     "run_failed": run_job,
@@ -245,6 +264,9 @@ SCENES: dict[AlertKind, Callable[[Scene], object]] = {
     "rolled_back": write("rollback", from_version="v2", to_version="v1", by="Ada", reason="slow"),
     "approval_pending": asked(hours=1),
     "approval_expired": asked(hours=73),
+    "rollout_aborted": rollout_step("aborted", "errors: worse by 0.2"),
+    "rollout_unenforced": rollout_step("aborted", "not enforced: 3 keys"),
+    "rollout_stuck": stuck_rollout,
     "service_down": write("rollout", version="v1"),
     "spool_filling": fill_spool,
     "spool_damaged": damage_spool,

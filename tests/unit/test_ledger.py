@@ -112,6 +112,17 @@ def test_a_staged_release_serves_from_its_promotion_on(ledger):
     assert ledger.staged() is None
 
 
+def test_what_moved_the_champion_is_no_staged_release(ledger):
+    assert ledger.moved() is None
+    ledger.append("release", release("v1"))
+    ledger.append("release", release("v2").model_copy(update={"staged": True}))
+    assert ledger.moved().body["version"] == "v1"
+    ledger.append("promotion", {"version": "v2"})
+    assert ledger.moved().kind == "promotion"
+    ledger.append("rollback", {"from_version": "v2", "to_version": "v1"})
+    assert ledger.moved().kind == "rollback"
+
+
 def test_a_promotion_is_rolled_back_like_a_release(ledger):
     for version in ("v1", "v2"):
         ledger.append("release", release(version))

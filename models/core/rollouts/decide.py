@@ -26,6 +26,8 @@ from models.core.rollouts import betting
 
 #: An outcome within so many units means that outcomes come: the realised rule is required.
 OUTCOME_UNITS = 1_000
+#: How the reason begins when the plan is not what happens.
+UNENFORCED = "not enforced"
 _NOTHING = (0,) * len(betting.GRID)
 
 
@@ -68,7 +70,7 @@ def decide(
     if step.phase != "running":
         raise ValueError(f"{step.rollout_id} is {step.phase}: there is nothing to decide")
     if unenforced:
-        return _end("aborted", f"not enforced: {unenforced}", step, plan, tally)
+        return _end("aborted", f"{UNENFORCED}: {unenforced}", step, plan, tally)
     if harm := _harm(plan, tally):
         return _end("aborted", harm, step, plan, tally)
     settled = _settled(plan, step, tally, elapsed)
