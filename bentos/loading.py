@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from bentos import runtime
 from bentos.engine import Engine
 from gateway.meters import METERS
+from gateway.openapi_routes import API
 from gateway.traffic_log import TrafficLog
 from models import registry
 from models.contracts.product import Contract, ModelProduct
@@ -28,14 +29,6 @@ ENGINES: Mapping[Contract, str] = MappingProxyType(
         "row_scores": "bentos.row_scores.engine:RowEngine",
         "text_labels": "bentos.text_labels.engine:TextEngine",
         "ranked_items": "bentos.ranked_items.engine:RankEngine",
-    }
-)
-#: Module of each contract's request type.
-_API: Mapping[Contract, str] = MappingProxyType(
-    {
-        "row_scores": "models.contracts.api.rows",
-        "text_labels": "models.contracts.api.texts",
-        "ranked_items": "models.contracts.api.rankings",
     }
 )
 
@@ -107,7 +100,7 @@ def unload(holder: list[Engine]) -> None:
 def request_type(product: str) -> type[BaseModel]:
     """The body of a product's ``POST /predict``, as the code of this process has it."""
     found = registry.get(product)
-    module: Any = importlib.import_module(_API[found.contract])
+    module: Any = importlib.import_module(API[found.contract])
     made: type[BaseModel] = module.request_model(found)
     return made
 

@@ -3,7 +3,7 @@
 One source for all products: the build bakes the product's key and the exact model into a bento.
 Importing this module therefore belongs to a service process only. The routes are answered by
 ``gateway.lane``, before BentoML's own application; ``ASSAY_FAST_LANE=0`` asks the same engine by
-way of BentoML's. BentoML itself adds ``/livez``, ``/readyz``, ``/metrics`` and ``/docs.json``.
+way of BentoML's. BentoML itself adds ``/livez``, ``/readyz`` and ``/metrics``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bentos import engine, kept, limits, quiet, runtime
 from bentos.host import EngineHost
 from bentos.lane_service import PASSED, wrap
 from bentos.loading import Found
-from gateway import connections, door, drain, logs, tracing, traffic_log
+from gateway import connections, door, drain, logs, openapi_routes, tracing, traffic_log
 from gateway.asked import ASKED, Asked
 from gateway.errors import StartError
 from gateway.guard import Guard
@@ -171,8 +171,10 @@ def guard(service: Any) -> Any:
 
 def _front(app: App) -> App:
     release, seconds = (PRODUCT.key, ARGUMENTS.version), PRODUCT.serving.timeout_s
-    own = OneProduct(LANE, release, seconds=seconds, others=app, passed=PASSED)
-    return _guarded(own)
+    document = openapi_routes.service(PRODUCT, ARGUMENTS.version)
+    return _guarded(
+        OneProduct(LANE, release, seconds=seconds, others=app, passed=PASSED, document=document)
+    )
 
 
 def _guarded(app: App) -> Guard:

@@ -126,14 +126,17 @@ class Route(NamedTuple):
     path: Path
 
 
+_READ = ("GET", "HEAD")
 #: What a service of one product answers.
 ROUTES: Mapping[str, Route] = MappingProxyType(
     {
         "/predict": Route(("POST",), "predict"),
         "/outcome": Route(("POST",), "outcome"),
-        "/health": Route(("GET", "HEAD"), "health"),
+        "/health": Route(_READ, "health"),
     }
 )
+#: Where the OpenAPI document is.
+DOCUMENT = "/docs.json"
 
 
 class OneProduct:
@@ -146,14 +149,16 @@ class OneProduct:
         others: Gets ``passed`` and everything that is not HTTP, e.g. the start.
         passed: Its paths. Any other ends here: what counts requests by their path must not see one
             that anybody may make up.
+        document: OpenAPI of all this.
     """
 
     def __init__(
         self, lane: Lane, release: tuple[str, str], *, seconds: float, others: App,
-        passed: Collection[str],
+        passed: Collection[str], document: Mapping[str, Any],
     ) -> None:  # fmt: skip
         self._lane, self._release = lane, release
         self._seconds, self._others, self._passed = seconds, others, frozenset(passed)
+        self._document = json.dumps(document).encode()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -161,11 +166,14 @@ class OneProduct:
             await self._others(scope, receive, send)
             return
         route = ROUTES.get(scope["path"])
-        if route is None:
+        methods = route.methods if route else _READ if scope["path"] == DOCUMENT else ()
+        if not methods:
             reply = _json(404, {"error": "no such path"})
-        elif scope["method"] not in route.methods:
-            allow = (b"allow", ", ".join(route.methods).encode())
+        elif scope["method"] not in methods:
+            allow = (b"allow", ", ".join(methods).encode())
             reply = _json(405, {"error": "this path takes another method"}, allow)
+        elif route is None:
+            reply = Reply(200, JSON, self._document)
         else:
             METERS.inc("assay_in_flight")
             try:

@@ -78,7 +78,7 @@ class Site:
     ) -> tuple[Path, Any]:
         """Save and seal what was fitted; its folder and the model as loaded from there."""
         private, public = self.keys
-        folder = self.root / f"artifact-{version}"
+        folder = self.root / f"artifact-{self.product.slug}-{version}"
         folder.mkdir(parents=True)
         fitted.save(folder)
         artifact.seal(

@@ -193,7 +193,8 @@ def serve(
         ASKED.set(by or asked())
         scope = {"type": "http", "method": method, "path": path, "query_string": b"",
                  "headers": list(headers)}  # fmt: skip
-        app = OneProduct(Lane(models), (KEY, VERSION), seconds=9, others=others, passed={"/livez"})
+        app = OneProduct(Lane(models), (KEY, VERSION), seconds=9, others=others, passed={"/livez"},
+                         document={"openapi": "3.1.0"})  # fmt: skip
         await app(scope, receive, send)
 
     asyncio.run(run())
@@ -208,6 +209,9 @@ def test_known_paths_are_answered_named_ones_pass_and_any_other_ends_here():
     answer, _ = serve(Models(), "GET", "/predict")
     assert answer[0]["status"] == 405
     assert (b"allow", b"POST") in answer[0]["headers"]
+    answer, _ = serve(Models(), "GET", "/docs.json")
+    assert (answer[0]["status"], json.loads(answer[1])) == (200, {"openapi": "3.1.0"})
+    assert serve(Models(), "POST", "/docs.json")[0][0]["status"] == 405
 
 
 def test_a_body_in_parts_is_one_body_and_its_length_is_said():
