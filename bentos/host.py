@@ -16,8 +16,9 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from bentos.engine import Engine
-from bentos.loading import Find, load, request_type, size_of, unload
+from bentos.loading import Find, load, size_of, unload
 from gateway.asked import Asked
+from gateway.openapi_routes import request_type
 from gateway.ports import Answered, Shed
 from gateway.traffic_log import TrafficLog
 from models.contracts.routing import RoutingTable

@@ -8,19 +8,14 @@ import importlib
 import resource
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-from pydantic import BaseModel
+from typing import NamedTuple
 
 from bentos import runtime
 from bentos.engine import Engine
 from gateway.meters import METERS
-from gateway.openapi_routes import API
 from gateway.traffic_log import TrafficLog
-from models import registry
 from models.contracts.product import Contract, ModelProduct
 
 #: ``module:class`` of each contract's engine; imported when one is loaded.
@@ -94,15 +89,6 @@ def unload(holder: list[Engine]) -> None:
     del engine
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed memory otherwise
-
-
-@lru_cache
-def request_type(product: str) -> type[BaseModel]:
-    """The body of a product's ``POST /predict``, as the code of this process has it."""
-    found = registry.get(product)
-    module: Any = importlib.import_module(API[found.contract])
-    made: type[BaseModel] = module.request_model(found)
-    return made
 
 
 def size_of(folder: Path) -> int:

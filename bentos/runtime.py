@@ -15,7 +15,6 @@ from typing import Any
 
 from gateway.errors import StartError
 from models import registry
-from models.contracts.api import RiskLevel
 from models.contracts.product import ModelProduct
 from models.contracts.results import Candidate
 
@@ -54,13 +53,6 @@ class Runtime:
     def unknown_tenants(self, rows: Sequence[Any]) -> list[int]:
         """Positions of the rows whose tenant the model was not trained for."""
         return [position for position, row in enumerate(rows) if row.tenant not in self.tenants]
-
-
-def risk_level(probability: float, threshold: float) -> RiskLevel:
-    """``high`` where the model decides "yes", ``medium`` from half of that on, else ``low``."""
-    if probability >= threshold:
-        return "high"
-    return "medium" if probability >= threshold / 2 else "low"
 
 
 def verify(product: ModelProduct, folder: Path) -> Candidate:

@@ -29,6 +29,7 @@ from gateway.errors import StartError
 from gateway.guard import Guard
 from gateway.lane import App, Lane, OneProduct
 from gateway.limits import from_environment as client_limits
+from gateway.meters import METERS
 from gateway.ports import Call, Reply
 from models import registry
 from models.contracts.api import OutcomeReport, OutcomeRequest, OutcomeResponse
@@ -53,6 +54,7 @@ class Arguments(BaseModel):
 ARGUMENTS = bentoml.use_arguments(Arguments)
 PRODUCT = registry.get(ARGUMENTS.product)
 MODEL = bentoml.models.BentoModel(ARGUMENTS.model)
+LOGGED_PATHS = frozenset({"/predict", "/outcome"})
 FAST_LANE = os.environ.get("ASSAY_FAST_LANE", "1") != "0"
 WORKERS = runtime.workers(PRODUCT.serving.gpu)
 
@@ -178,8 +180,13 @@ def _front(app: App) -> App:
 
 
 def _guarded(app: App) -> Guard:
-    return Guard(app, client_limits(), door.for_service(), refused=_refused)
+    return Guard(app, client_limits(), door.for_service(), ended=_ended)
 
 
-def _refused(asked: Asked, path: str, status: int) -> None:
-    HOST.log(PRODUCT.key, ARGUMENTS.version).refused(asked, path, status)
+def _ended(asked: Asked, method: str, path: str, status: int) -> None:
+    """Count what was asked of the model, and log what was refused; the rest are probes."""
+    if method != "POST" or path not in LOGGED_PATHS:
+        return
+    METERS.request(PRODUCT.key, path, status, asked.seconds)
+    if status >= 400:
+        HOST.log(PRODUCT.key, ARGUMENTS.version).refused(asked, path, status)

@@ -14,6 +14,10 @@ from models.contracts.traffic import Purpose
 DEADLINE_HEADER = b"x-assay-deadline-ms"
 
 
+#: The rung of the ladder that everybody is asked on, unless the one above could not answer.
+CHAMPION = "champion"
+
+
 class Asked(NamedTuple):
     """One HTTP request, as far as the log and the model want to know it.
 
@@ -30,7 +34,7 @@ class Asked(NamedTuple):
     purpose: Purpose
     principal: Principal = OPEN
     deadline: float = math.inf
-    rung: str = "champion"
+    rung: str = CHAMPION
     trace: Any = None
 
     @property

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 
 import uvicorn
@@ -22,6 +23,15 @@ _POLL_SECONDS = 0.05
 _CLOSE = (b"connection", b"close")
 
 Shutdown = Callable[[uvicorn.Server, list[socket.socket] | None], Awaitable[None]]
+
+
+#: Set once this process takes no new connections.
+_LEAVING = threading.Event()
+
+
+def leaving() -> bool:
+    """Whether this process is about to end: probes are told that it is not ready."""
+    return _LEAVING.is_set()
 
 
 def install() -> None:
@@ -37,6 +47,7 @@ async def drain(server: uvicorn.Server) -> None:
     timer, or by its next answer. So this takes as long as that timeout at most; what is left then
     never sent a request, or is being answered: uvicorn closes the first and waits for the second.
     """
+    _LEAVING.set()
     for listening in server.servers:
         listening.close()
     # one list for all connections: every answer that starts from now on has the header, and both

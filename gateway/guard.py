@@ -1,10 +1,10 @@
 """Everything that is decided about a request before the service sees it: caller, size, type, id.
 
 Raw ASGI, so it costs microseconds and also covers chunked bodies. It knows no model and no schema;
-who may come in is `Door`'s to say. Every refusal passes here, its own and the service's, so it is
-here that the log hears of them. Left to itself BentoML answers an endless, stalled or oddly typed
-body with 500 or 504, and a wrong path in plain text; here each of these ends as a 4xx with a JSON
-body, and what goes wrong inside as a 500 that tells nothing.
+who may come in is `Door`'s to say. Every answer passes here, its own and the service's, so it is
+here that requests are counted and that the log hears of refusals. Left to itself BentoML answers an
+endless, stalled or oddly typed body with 500 or 504, and a wrong path in plain text; here each of
+these ends as a 4xx with a JSON body, and what goes wrong inside as a 500 that tells nothing.
 """
 
 from __future__ import annotations
@@ -32,10 +32,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
-Refusal = Callable[[Asked, str, int], None]
-
-#: Refusals of these are logged; other paths are probes and typing errors.
-LOGGED_PATHS = frozenset({"/predict", "/outcome"})
+Ended = Callable[[Asked, str, str, int], None]
 
 #: On every answer: nothing may be guessed, kept, framed or run. What stands there is data.
 SECURITY: tuple[Header, ...] = (
@@ -71,8 +68,7 @@ class Guard:
         limits: What one request may take; as the environment says if left out.
         door: Lets callers in; that of a service if left out.
         wanted: From method and path to what a request is for.
-        refused: Told of every POST to one of ``LOGGED_PATHS`` that is answered 400 or more: the
-            request, its path and the status, before the answer goes out.
+        ended: Told of every answer before it goes out: the request, method, path and status.
     """
 
     def __init__(
@@ -81,13 +77,13 @@ class Guard:
         limits: Limits | None = None,
         door: Door | None = None,
         wanted: Callable[[str, str], Wanted] = doors.wanted_by_path,
-        refused: Refusal | None = None,
+        ended: Ended | None = None,
     ) -> None:
         self.app = app
         self.limits = limits or from_environment()
         self.door = door or doors.for_service()
         self.wanted = wanted
-        self.refused = refused
+        self.ended = ended
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request; of what is not HTTP, only the life of the process passes."""
@@ -117,8 +113,11 @@ class Guard:
                     scope["headers"], asked.started_ns, request_id=asked.request_id, purpose=purpose
                 )
             ASKED.set(
-                asked._replace(purpose=purpose, principal=admitted.principal, trace=reply.trace)
-            )
+                asked._replace(
+                    purpose=purpose, principal=admitted.principal, trace=reply.trace,
+                    rung=ours.rung_of(headers, admitted),
+                )
+            )  # fmt: skip
             inner = {**scope, "headers": ours.within(scope["headers"], admitted)}
             await self._pass_on(inner, receive, reply)
 
@@ -145,13 +144,12 @@ class Guard:
             await reply.error(500, _PLAIN[500])
 
     def _tell(self, scope: Message, asked: Asked, status: int) -> None:
-        logged = scope["method"] == "POST" and scope["path"] in LOGGED_PATHS
-        if self.refused is None or status < 400 or not logged:
+        if self.ended is None:
             return
         try:
-            self.refused(asked, scope["path"], status)
+            self.ended(asked, scope["method"], scope["path"], status)
         except Exception:  # noqa: BLE001 - the answer matters more than the note of it
-            _LOG.exception("a refusal was not logged")
+            _LOG.exception("the end of a request was not noted")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         announced = headers.get(b"content-length", b"")
@@ -241,8 +239,12 @@ def _replacement(start: Message) -> str | None:
     """What to say instead of the application's own refusal, None to let it through."""
     if start["status"] < 400:
         return None
-    length = int(dict(start["headers"]).get(b"content-length", b"0"))
-    return _TOO_WRONG if length > MAX_REFUSAL_BYTES else _PLAIN.get(start["status"])
+    headers = dict(start["headers"])
+    if int(headers.get(b"content-length", b"0")) > MAX_REFUSAL_BYTES:
+        return _TOO_WRONG
+    if start["status"] < 500 and headers.get(b"content-type") == b"application/json":
+        return None  # ours, and it says more
+    return _PLAIN.get(start["status"])
 
 
 def _check_type(headers: dict[bytes, bytes]) -> None:

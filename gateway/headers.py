@@ -12,9 +12,10 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple, get_args
 
-from gateway.asked import DEADLINE_HEADER, Asked
+from gateway.asked import CHAMPION, DEADLINE_HEADER, Asked
 from gateway.errors import Header, Refused
 from models.contracts.keys import OPEN, Principal
+from models.contracts.serving import Rung
 from models.contracts.traffic import PURPOSE_HEADER, Purpose
 
 Headers = Mapping[bytes, bytes]
@@ -27,6 +28,9 @@ FROM_CLIENTS = frozenset({b"x-assay-key", b"x-assay-tenant"})
 RELEASE = b"x-assay-release"
 
 SERVICE_TOKEN = b"x-assay-service-token"
+#: Rung of the ladder that is asked; absent: the first.
+_RUNG = b"x-assay-rung"
+_RUNGS = {rung.encode(): rung for rung in get_args(Rung)}
 _CALLER, _TENANTS = b"x-assay-caller", b"x-assay-tenants"
 _PURPOSE = PURPOSE_HEADER.encode()
 _PURPOSES = {purpose.encode(): purpose for purpose in get_args(Purpose)}
@@ -51,6 +55,11 @@ def purpose_of(headers: Headers, admitted: Admitted) -> Purpose:
     return _PURPOSES.get(headers.get(_PURPOSE, b""), "traffic") if admitted.trusted else "traffic"
 
 
+def rung_of(headers: Headers, admitted: Admitted) -> str:
+    """The rung of the ladder that a gateway asks on."""
+    return _RUNGS.get(headers.get(_RUNG, b""), CHAMPION) if admitted.trusted else CHAMPION
+
+
 def within(headers: list[Header], admitted: Admitted) -> list[Header]:
     """The headers that go further in: of ours, those that this caller may send."""
     if admitted.trusted:
@@ -71,6 +80,8 @@ def carried(asked: Asked, token: str | None, purpose: Purpose | None = None) -> 
     headers = [(b"x-request-id", asked.request_id.encode()), (_CALLER, caller.id.encode())]
     if (purpose or asked.purpose) != "traffic":
         headers.append((_PURPOSE, (purpose or asked.purpose).encode()))
+    if asked.rung != CHAMPION:
+        headers.append((_RUNG, asked.rung.encode()))
     if caller.tenants is not None:
         headers.append((_TENANTS, json.dumps(sorted(caller.tenants)).encode()))
     if asked.deadline < math.inf:

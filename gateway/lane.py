@@ -23,9 +23,10 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 
 from gateway import scope, tracing
-from gateway.asked import ASKED, DEADLINE_HEADER, Asked
+from gateway.asked import ASKED, CHAMPION, DEADLINE_HEADER, Asked
 from gateway.meters import METERS
 from gateway.ports import (
+    BASELINE,
     FAULT_HEADER,
     Answered,
     Answers,
@@ -50,6 +51,8 @@ JSON: Headers = ((b"content-type", b"application/json"),)
 CACHE_HEADER = b"x-assay-cache"
 #: When a request that the log did not take may come again.
 RETRY_SECONDS = 5
+NO_SUCH_PATH = "no such path; GET /docs.json lists what there is"
+OTHER_METHOD = "this path takes another method; see GET /docs.json"
 _UNEXPECTED = "an unexpected error has occurred, please see the log of the service"
 _LOG = logging.getLogger("assay.lane")
 
@@ -74,7 +77,7 @@ class Lane:
             return _instead(call.product, error)
 
     async def _asked(self, call: Call) -> Reply:
-        release = call.product, call.version
+        release = call.product, _asked_for(call)
         if call.path == "health":
             return _json(200, await self._answers.health(*release))
         if call.path == "outcome":
@@ -98,6 +101,9 @@ class Lane:
             scope.check_rows(asked.principal, request.rows)  # type: ignore[attr-defined]  # of every contract's request
             async with asyncio.timeout(_left(asked)):
                 done = await self._answers.answer(product, version, request, asked)
+            if asked.rung != CHAMPION:
+                marked = done.response.model_copy(update={"fallback": asked.rung})
+                done = done._replace(response=marked)
             log, began = self._answers.log(product, done.version), time.monotonic_ns()
             log.answered(asked, done.rows, done.inputs, done.predictions, done.digests)
             tracing.note("log", asked.trace, began, product=product, version=done.version)
@@ -111,7 +117,7 @@ class Lane:
         """Take what came of predictions. Whether they exist is judged later."""
         try:
             claimed = scope.claimed(asked.principal, reports)
-            ids = self._answers.log(product, version).outcomes(claimed, asked)
+            ids = self._answers.log(product, version).outcomes(claimed)
         except scope.OutOfScope as refusal:
             return _outside(refusal)
         except SpoolError as error:
@@ -168,10 +174,12 @@ class OneProduct:
         route = ROUTES.get(scope["path"])
         methods = route.methods if route else _READ if scope["path"] == DOCUMENT else ()
         if not methods:
-            reply = _json(404, {"error": "no such path"})
+            reply = _json(404, {"error": NO_SUCH_PATH})
         elif scope["method"] not in methods:
             allow = (b"allow", ", ".join(methods).encode())
-            reply = _json(405, {"error": "this path takes another method"}, allow)
+            reply = _json(
+                405, {"error": "this path takes another method; see GET /docs.json"}, allow
+            )
         elif route is None:
             reply = Reply(200, JSON, self._document)
         else:
@@ -185,7 +193,7 @@ class OneProduct:
     async def _reply(self, path: Path, scope: Message, receive: Receive) -> Reply:
         told = next((value for name, value in scope["headers"] if name == DEADLINE_HEADER), b"")
         asked = ASKED.get().within(self._seconds, told)
-        body = await _body(receive) if path != "health" else b""
+        body = await body_of(receive) if path != "health" else b""
         query = scope["query_string"]
         return await self._lane.ask(Call(*self._release, path, query, body, asked))
 
@@ -253,7 +261,8 @@ def _left(asked: Asked) -> float | None:
     return None if math.isinf(asked.deadline) else asked.deadline - time.monotonic()
 
 
-async def _body(receive: Receive) -> bytes:
+async def body_of(receive: Receive) -> bytes:
+    """The whole body of a request that the guard let in."""
     message = await receive()
     if not message.get("more_body", False):
         return cast(bytes, message.get("body", b""))
@@ -262,6 +271,11 @@ async def _body(receive: Receive) -> bytes:
         message = await receive()
         body += message.get("body", b"")
     return bytes(body)
+
+
+def _asked_for(call: Call) -> str:
+    """The release that is asked: of the rung below, the baseline that lies beside the champion."""
+    return f"{call.version}{BASELINE}" if call.asked.rung == "baseline" else call.version
 
 
 def _with_query(request: BaseModel, query: bytes) -> BaseModel:

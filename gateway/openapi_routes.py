@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from models import registry
 from models.contracts.api import OutcomeRequest, OutcomeResponse
 from models.contracts.product import Contract, ModelProduct
 
@@ -60,6 +62,14 @@ _PROBES: Mapping[str, str] = MappingProxyType(
         "/metrics": "Figures, as Prometheus reads them",
     }
 )
+
+
+@lru_cache
+def request_type(product: str) -> type[BaseModel]:
+    """The body of a product's ``POST /predict``, by its key, as the code of this process has it."""
+    found = registry.get(product)
+    made: type[BaseModel] = importlib.import_module(API[found.contract]).request_model(found)
+    return made
 
 
 def paths(product: ModelProduct, at: str = "", named: str = "") -> Document:
@@ -163,7 +173,7 @@ def refusals(with_body: bool = True, *more: int) -> Document:
         more: Further statuses, e.g. 404.
     """
     told = dict(_BODY) if with_body else {}
-    told |= _ANY | dict.fromkeys(more, "See error")
+    told |= dict(_ANY) | dict.fromkeys(more, "See error")
     return {
         str(status): answer(ERROR, told[status], _retry() if status in _RETRY else None)
         for status in sorted(told)

@@ -21,6 +21,10 @@ Path = Literal["predict", "outcome", "health"]
 FAULT_HEADER = b"x-assay-fault"
 
 
+#: After the version of a release: the simple model that is packed beside it.
+BASELINE = "-baseline"
+
+
 class Reply(NamedTuple):
     """One HTTP answer."""
 

@@ -18,6 +18,7 @@ from gateway.asked import Asked
 from models.contracts.api import Answer, OutcomeReport
 from models.contracts.learner import Matrix
 from models.contracts.product import ModelProduct
+from models.core.text.describe import describe
 
 Body = dict[str, Any]
 
@@ -118,6 +119,12 @@ def refusal(
         "status": status,
         "latency_ms": moment.latency_ms,
     }
+
+
+def described(rows: Sequence[Any]) -> tuple[Matrix, list[str]]:
+    """What is logged of rows of text: numbers that describe it, and a digest; never the text."""
+    asked = [row.text for row in rows]
+    return describe(asked), [digest(text.encode()) for text in asked]
 
 
 def hashes(inputs: Matrix) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any, Literal
 from gateway import records
 from gateway.asked import Asked
 from gateway.errors import StartError
-from gateway.meters import METERS
 from gateway.metrics import Metrics
 from gateway.records import Body, Moment
 from gateway.spool import Entry, Spool, SpoolError, prove
@@ -93,14 +92,12 @@ class TrafficLog:
                 self._append(self._spool, "prediction", bodies)
         if asked.purpose == "traffic":
             self._metrics.answered(answers)
-        METERS.request(self._product.key, "/predict", 200, asked.seconds)
 
-    def outcomes(self, reports: Sequence[OutcomeReport], asked: Asked) -> list[str]:
+    def outcomes(self, reports: Sequence[OutcomeReport]) -> list[str]:
         """Log outcome reports.
 
         Args:
             reports: Of one request.
-            asked: The request.
 
         Returns:
             An id per report.
@@ -113,12 +110,10 @@ class TrafficLog:
         bodies = records.outcomes(self._product, reports, datetime.now(UTC))
         self._append(self._spool, "outcome", bodies)
         self._metrics.outcomes(len(bodies))
-        METERS.request(self._product.key, "/outcome", 202, asked.seconds)
         return [body["outcome_id"] for body in bodies]
 
     def refused(self, asked: Asked, path: str, status: int) -> None:
-        """Count a request that was not answered 2xx, and log it if the log takes it."""
-        METERS.request(self._product.key, path, status, asked.seconds)
+        """Log a request that was not answered 2xx, if the log takes it."""
         if self._spool:
             body = records.refusal(
                 self._product, self._version, asked, _now(asked), path=path, status=status
@@ -165,14 +160,29 @@ def verify() -> None:
 
 
 def from_environment(product: ModelProduct, version: str) -> TrafficLog:
-    """The log that ``ASSAY_SPOOL`` and ``ASSAY_SPOOL_MB`` describe; see `verify`."""
-    folder, metrics = os.environ.get(FOLDER, ""), Metrics(product, version)
-    if not folder:
+    """The log of a product's service, that ``ASSAY_SPOOL`` and ``ASSAY_SPOOL_MB`` describe."""
+    folder = os.environ.get(FOLDER, "")
+    return _in(Path(folder) if folder else None, product, version)
+
+
+def of_gateway(product: ModelProduct, version: str) -> TrafficLog:
+    """The log of one product of many in a process: ``ASSAY_SPOOL`` has a folder for each.
+
+    Without that variable it is where the product's service writes, below ``ASSAY_HOME``.
+    """
+    folder, home = os.environ.get(FOLDER, ""), os.environ.get("ASSAY_HOME", "")
+    root = Path(folder) if folder else Path(home, "spool") if home else None
+    return _in(root / product.slug if root else None, product, version)
+
+
+def _in(folder: Path | None, product: ModelProduct, version: str) -> TrafficLog:
+    metrics = Metrics(product, version)
+    if folder is None:
         _LOG.warning("%s names no folder: predictions are answered and not logged", FOLDER)
         return TrafficLog(product, version, metrics, None)
     megabytes = _megabytes()
     _LOG.info("predictions are logged, up to %d MB", megabytes)
-    spool = Spool(Path(folder), megabytes * 1_000_000, counted=metrics.spool_bytes)
+    spool = Spool(folder, megabytes * 1_000_000, counted=metrics.spool_bytes)
     return TrafficLog(product, version, metrics, spool)
 
 

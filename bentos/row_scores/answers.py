@@ -8,8 +8,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from bentos.runtime import Runtime, risk_level
+from bentos.runtime import Runtime
 from models.contracts.api import Prediction, PredictResponse
+from models.contracts.api.common import risk_level
 from models.contracts.api.rows import Explanation
 from models.contracts.learner import Matrix
 

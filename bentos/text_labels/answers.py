@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bentos.runtime import Runtime, risk_level
+from bentos.runtime import Runtime
 from gateway.errors import StartError
-from gateway.records import digest
+from models.contracts.api.common import risk_level
 from models.contracts.api.texts import Confidence, Explanation, TextPrediction, join_context
 from models.contracts.learner import Matrix, Vector
-from models.core.text.describe import describe
 
 #: A probability this close to its threshold is not a decision to act on unseen.
 REVIEW_MARGIN = 0.1
@@ -102,12 +101,6 @@ def unpack(kept: bytes, labels: int) -> Said:
         values[None, :labels],
         {name: sure[n : n + 1] for n, name in enumerate(_KEPT)} if len(sure) else {},
     )
-
-
-def watched(rows: Sequence[Any]) -> tuple[Matrix, list[str]]:
-    """What the log gets of the rows: numbers that describe a text, and a digest; never the text."""
-    asked = [row.text for row in rows]
-    return describe(asked), [digest(text.encode()) for text in asked]
 
 
 def answer(runtime: Runtime, said: Said) -> list[TextPrediction]:

@@ -16,6 +16,7 @@ from bentos.text_labels.answers import Said
 from bentos.text_labels.explaining import SAMPLES, Explainer
 from gateway.asked import Asked
 from gateway.ports import Answered
+from gateway.records import described
 from models.contracts.api.texts import PredictResponse
 
 #: Questions of one explanation that wait at once, so that other requests come in between.
@@ -66,7 +67,7 @@ class TextEngine(Engine):
             explain = self._explainer.explain
             why = [await explain(one, request.method, samples, asked.deadline) for one in asks]
             predictions = [answers.explained(*both) for both in zip(predictions, why, strict=True)]
-        inputs, digests = answers.watched(rows)
+        inputs, digests = described(rows)
         response = PredictResponse(predictions=predictions)
         return self.answered(response, rows, inputs, digests=digests, cache=cache)
 

@@ -71,11 +71,11 @@ def test_the_caller_goes_inside(site: Site):
     assert (asked.principal.tenants, asked.principal.roles) == ({"acme"}, {"predict"})
 
 
-def test_strangers_are_refused_before_their_body_is_read_and_the_log_hears_of_it(site: Site):
+def test_strangers_are_refused_before_their_body_is_read_and_it_is_told(site: Site):
     told = Told()
     long = Limits(body_bytes=1)
     for headers, status in ((JSON, 401), (site.add(roles=["outcome"]), 403)):
-        sent = site.post(headers, b"x" * 100, limits=long, refused=told)
+        sent = site.post(headers, b"x" * 100, limits=long, ended=told)
         assert sent[0]["status"] == status
         assert list(json.loads(sent[1]["body"])) == ["error"]
     assert site.post(site.key, path="/other")[0]["status"] == 403

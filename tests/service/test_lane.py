@@ -217,7 +217,7 @@ def test_known_paths_are_answered_named_ones_pass_and_any_other_ends_here():
 def test_a_body_in_parts_is_one_body_and_its_length_is_said():
     answer, _ = serve(Models(), "POST", "/predict", parts=(BODY[:10], b"", BODY[10:]))
     assert answer[0]["status"] == 200
-    assert json.loads(answer[1]) == {"predictions": []}
+    assert json.loads(answer[1]) == {"predictions": [], "fallback": None}
     assert (b"content-length", str(len(answer[1])).encode()) in answer[0]["headers"]
 
 
@@ -231,17 +231,6 @@ def test_whoever_asks_may_shorten_the_deadline(told: bytes | None, seconds: floa
     serve(models, "POST", "/predict", *headers, by=by)
     ((_, seen),) = models.requests
     assert seen.deadline - by.started_ns / 1e9 == pytest.approx(seconds)
-
-
-def test_requests_are_counted_by_what_they_were_answered():
-    def count(status: int) -> float:
-        labels = {"product": KEY, "route": "/predict", "status": str(status)}
-        found: float = METERS.bound("assay_requests_total", **labels)._value.get()
-        return found
-
-    before = count(200)
-    ask(Models())
-    assert count(200) == before + 1
 
 
 def test_requests_under_way_are_counted_while_they_are():

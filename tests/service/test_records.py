@@ -126,7 +126,7 @@ def test_without_a_folder_nothing_is_logged_and_no_outcome_is_taken(
     log.answered(ASKED, rows, to_matrix(product(), rows), [answer(0.5)])
     log.refused(ASKED, "/predict", 400)
     with pytest.raises(SpoolError, match="keeps no log; set ASSAY_SPOOL"):
-        log.outcomes([], ASKED)
+        log.outcomes([])
     log.close()
 
 

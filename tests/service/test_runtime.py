@@ -17,6 +17,7 @@ from bentos import engine, limits, runtime
 from bentos.row_scores import answers
 from gateway.errors import StartError
 from models.contracts.api import request_model, to_matrix
+from models.contracts.api.common import risk_level
 from models.risk.sync_conflict.product import PRODUCT
 from stores import bento_store
 from tests.service.site import Built, Site
@@ -29,7 +30,7 @@ def key(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_risk_levels_follow_the_decision_threshold():
-    levels = [runtime.risk_level(p, 0.4) for p in (0.0, 0.199, 0.2, 0.399, 0.4, 1.0)]
+    levels = [risk_level(p, 0.4) for p in (0.0, 0.199, 0.2, 0.399, 0.4, 1.0)]
     assert levels == ["low", "low", "medium", "medium", "high", "high"]
 
 

@@ -18,6 +18,7 @@ from bentos.text_labels.answers import Said
 from bentos.text_labels.explaining import Explainer
 from gateway.errors import StartError
 from gateway.ports import Late
+from gateway.records import described
 from models.contracts.api.texts import Explanation
 from models.contracts.learner import Matrix
 from models.risk.sync_conflict.product import PRODUCT
@@ -97,7 +98,7 @@ def test_a_model_of_other_labels_does_not_start():
 
 def test_the_log_gets_numbers_and_a_digest_of_the_text_alone():
     rows = [SimpleNamespace(text="ab", context="cd"), SimpleNamespace(text="ab", context=None)]
-    inputs, digests = answers.watched(rows)
+    inputs, digests = described(rows)
     # sha256 of "ab", by sha256sum
     assert digests == ["fb8e20fc2e4c3f24"] * 2
     assert inputs[0].tolist() == inputs[1].tolist()

@@ -73,6 +73,13 @@ PastTime = Annotated[
 ]
 
 
+def risk_level(probability: float, threshold: float) -> RiskLevel:
+    """``high`` where the answer is "yes", ``medium`` from half of that on, else ``low``."""
+    if probability >= threshold:
+        return "high"
+    return "medium" if probability >= threshold / 2 else "low"
+
+
 class OutcomeReport(BaseModel):
     """What came of one prediction, named by the answer's id or by the client's own key."""
 

@@ -14,6 +14,7 @@ from models.contracts.api.common import ROW_FIELDS, STRICT, Explainable, request
 from models.contracts.base import Frozen
 from models.contracts.learner import Query
 from models.contracts.product import TENANT, USER, ModelProduct
+from models.contracts.serving import Rung
 
 MAX_K = 100
 #: Longest history, and longest list of items to leave out.
@@ -119,9 +120,14 @@ class RankingPrediction(Frozen):
 
 
 class PredictResponse(Frozen, title="PredictResponse"):
-    """One ranking per row of the request, in its order."""
+    """One ranking per row of the request, in its order.
+
+    Attributes:
+        fallback: Who answered when the release that should could not; null: nobody had to.
+    """
 
     predictions: list[RankingPrediction]
+    fallback: Rung | None = None
 
 
 class _Request(Explainable):

@@ -18,6 +18,7 @@ from models.contracts.api.common import ROW_FIELDS, STRICT, Explainable, RiskLev
 from models.contracts.base import Frozen
 from models.contracts.learner import Matrix
 from models.contracts.product import TENANT, Column, ModelProduct
+from models.contracts.serving import Rung
 
 #: Integers above this are not exact in the float64 matrix a predictor gets.
 EXACT_INT = 2**53
@@ -80,9 +81,14 @@ class Prediction(Frozen):
 
 
 class PredictResponse(Frozen, title="PredictResponse"):
-    """One prediction per row of the request, in its order."""
+    """One prediction per row of the request, in its order.
+
+    Attributes:
+        fallback: Who answered when the release that should could not; null: nobody had to.
+    """
 
     predictions: list[Prediction]
+    fallback: Rung | None = None
 
 
 class _Request(Explainable):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from models.contracts.api.common import ROW_FIELDS, STRICT, Explainable, RiskLevel, request_of
 from models.contracts.base import Frozen
 from models.contracts.product import TENANT, TEXT, ModelProduct
+from models.contracts.serving import Rung
 
 #: Longest text and longest context, in characters. Models read less: they cut at their own length.
 MAX_TEXT = 20_000
@@ -121,9 +122,14 @@ class TextPrediction(Frozen):
 
 
 class PredictResponse(Frozen, title="PredictResponse"):
-    """One prediction per row of the request, in its order."""
+    """One prediction per row of the request, in its order.
+
+    Attributes:
+        fallback: Who answered when the release that should could not; null: nobody had to.
+    """
 
     predictions: list[TextPrediction]
+    fallback: Rung | None = None
 
 
 class _Request(Explainable):

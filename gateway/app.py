@@ -1,0 +1,240 @@
+"""The gateway: one ASGI application before all products.
+
+A request passes the guard (size, caller, id), finds its route, and is answered by a product's
+releases, by an alias of theirs, or by the gateway itself. Which releases there are says the routing
+table; how one is reached, the backend: another process or this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Literal, NamedTuple
+
+from gateway import drain, traffic_log
+from gateway.asked import ASKED, Asked
+from gateway.door import Door, for_gateway
+from gateway.errors import Refused
+from gateway.guard import App, Guard, Message, Receive, Send
+from gateway.lane import Lane, body_of, write
+from gateway.limits import Limits, from_environment
+from gateway.meters import METERS
+from gateway.ports import FAULT_HEADER, Backend, Reply
+from gateway.products import Arrived, Products, reply
+from gateway.routes import Match, Routes
+from gateway.rules import Rules
+from gateway.table import Follower, Places
+from models import registry
+from models.contracts.metrics import OTHER
+from models.contracts.routing import Rule
+
+#: Of what was answered behind it, what goes out: the rest says how we are built.
+_INSIDE = frozenset({b"x-request-id", FAULT_HEADER, b"server", b"date"})
+
+
+class GatewaySettings(NamedTuple):
+    """How one gateway is set up.
+
+    Attributes:
+        url: Where it is reached, for who lists gateways.
+        door: None: that of the environment; likewise ``limits``.
+    """
+
+    kind: Literal["router", "single"]
+    url: str
+    places: Places
+    door: Door | None = None
+    limits: Limits | None = None
+
+
+class Gateway:
+    """The application behind the guard; `build` makes one.
+
+    Args:
+        settings: Of the deployment.
+        backend: Reaches releases.
+        door: Lets callers in.
+        more: Gets ``/metrics`` and the life of the process, where another server has its own.
+        problems: What the backend could not do, in words.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, backend: Backend, door: Door, more: App | None,
+        problems: Callable[[], Sequence[str]],
+    ) -> None:  # fmt: skip
+        places = settings.places
+        self.follower = Follower(places, backend, settings.kind, settings.url, problems)
+        self._known = {product.key: product for product in registry.products()}
+        self.routes = Routes(self._known.values())
+        self._rules = Rules(self._rule, traffic_log.of_gateway)
+        self._products = Products(self.follower, backend, Lane(self._rules), door)
+        self._backend, self._more = backend, more
+        self._following: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one request that the guard let in, or the life of the process."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        try:
+            match = self.routes.match(scope["method"], scope["path"])
+        except Refused as refusal:
+            await write(send, refused(refusal))
+            return
+        if match.name == "/metrics" and self._more is not None:
+            await self._more(scope, receive, send)
+            return
+        METERS.inc("assay_in_flight")
+        try:
+            answer = await self._answer(match, scope, receive)
+        except Refused as refusal:
+            answer = refused(refusal)
+        finally:
+            METERS.inc("assay_in_flight", -1)
+        await write(send, answer)
+
+    def ended(self, asked: Asked, _: str, path: str, status: int) -> None:
+        """Count an answer; told by the guard."""
+        match = self.routes.find(path)
+        product, template = (match.product or "", match.template) if match else ("", OTHER)
+        METERS.request(product, template, status, asked.seconds)
+
+    async def _answer(self, match: Match, scope: Message, receive: Receive) -> Reply:
+        if match.kind == "system":
+            return self._system(match.name)
+        # the guard bounded the body of a POST, and nobody wants another
+        body = await body_of(receive) if scope["method"] == "POST" else b""
+        arrived = Arrived(ASKED.get(), dict(scope["headers"]), scope["query_string"], body)
+        return _outside(await self._of_product(match, arrived))
+
+    async def _of_product(self, match: Match, arrived: Arrived) -> Reply:
+        product = self._known[match.product or ""]
+        match match.name:
+            case "predict":
+                return await self._products.predict(product, arrived)
+            case "outcome":
+                return await self._products.outcome(product, arrived)
+            case "health":
+                return await self._products.health(product, arrived)
+            case _:
+                return self._products.models(product, match.version)
+
+    def _system(self, name: str) -> Reply:
+        match name:
+            case "/livez":
+                return _text(b"alive")
+            case "/readyz":
+                return self._ready()
+            case "/metrics":
+                return _text(METERS.exposition())
+            case "/health":
+                return reply(self._health())
+            case _:
+                return reply({"products": self._listed()})
+
+    def _ready(self) -> Reply:
+        """Whether new requests are welcome."""
+        if drain.leaving():
+            return _text(b"leaving", 503)
+        if not self.follower.current.generation:
+            return _text(b"no routing table yet", 503)
+        return _text(b"ready")
+
+    def _health(self) -> dict[str, object]:
+        """Which table is served, and which release of each product answers."""
+        table = self.follower.current
+        mine = ASKED.get().principal.may_ask
+        return {
+            "status": "ok" if table.generation else "starting",
+            "generation": table.generation,
+            "models": {key: routes.champion for key, routes in table.products.items() if mine(key)},
+        }
+
+    def _listed(self) -> list[dict[str, object]]:
+        """The products that the caller may ask."""
+        served = self.follower.current.products
+        mine = ASKED.get().principal.may_ask
+        return [
+            {
+                "product": key,
+                "title": product.title,
+                "contract": product.contract,
+                "model_version": served[key].champion if key in served else None,
+                "path": f"/v1/{key}",
+            }
+            for key, product in self._known.items()
+            if mine(key)
+        ]
+
+    def _rule(self, product: str) -> Rule | None:
+        routes = self.follower.current.products.get(product)
+        return routes.rule if routes else None
+
+    async def _live(self, scope: Message, receive: Receive, send: Send) -> None:
+        self._begin()
+        try:
+            await (self._more or _wait)(scope, receive, send)
+        finally:
+            await self._end()
+
+    def _begin(self) -> None:
+        """Take the table that is there already, then follow."""
+        self.follower.take()
+        self._following = asyncio.create_task(self.follower.run())
+
+    async def _end(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._following
+        await self._backend.close()
+        self._rules.close()
+
+
+def build(
+    settings: GatewaySettings,
+    backend: Backend,
+    more: App | None = None,
+    problems: Callable[[], Sequence[str]] = tuple,
+) -> Guard:
+    """The whole gateway, to be served by any ASGI server.
+
+    Args:
+        settings: Of the deployment.
+        backend: Reaches releases.
+        more: See `Gateway`.
+        problems: What the backend could not do, in words.
+
+    Raises:
+        StartError: The environment asks for what cannot be.
+    """
+    door = settings.door or for_gateway()
+    gateway = Gateway(settings, backend, door, more, problems)
+    return Guard(
+        gateway, settings.limits or from_environment(), door, gateway.routes.wanted, gateway.ended
+    )
+
+
+def refused(refusal: Refused) -> Reply:
+    """A refusal as an answer."""
+    answer = reply({"error": str(refusal)}, refusal.status)
+    return answer._replace(headers=(*answer.headers, *refusal.headers))
+
+
+def _outside(answer: Reply) -> Reply:
+    """An answer without what is nobody's business outside."""
+    return answer._replace(headers=tuple([h for h in answer.headers if h[0] not in _INSIDE]))
+
+
+def _text(content: bytes, status: int = 200) -> Reply:
+    return Reply(status, ((b"content-type", b"text/plain; charset=utf-8"),), content)
+
+
+async def _wait(_: Message, receive: Receive, send: Send) -> None:
+    """The life of a process that has no other application."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
