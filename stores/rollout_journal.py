@@ -137,6 +137,11 @@ def is_over(home: Home, product: ModelProduct, rollout_id: str) -> bool:
     return (folder(home, product, rollout_id) / _OVER).exists()
 
 
+def reopen(home: Home, product: ModelProduct, rollout_id: str) -> None:
+    """Note that there is something to do again."""
+    (folder(home, product, rollout_id) / _OVER).unlink(missing_ok=True)
+
+
 def clear(home: Home, product: ModelProduct) -> None:
     """Remove the journals of rollouts that are over: tally and report stay."""
     for place in (home.root / "rollouts" / product.slug).glob("r*"):

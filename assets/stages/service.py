@@ -13,6 +13,7 @@ from assets.stages.common import stage_asset, stage_key
 from assets.stages.kept import find_candidate_file
 from models.contracts.api import GoldenSet
 from models.contracts.product import ModelProduct
+from models.contracts.results import Release
 from stores.deployer import Deployer, Rollout, RolloutError
 from stores.home import Home
 from stores.ledger import Ledger
@@ -28,14 +29,19 @@ def roll_out(
     """
     release = current_release(product, home)
     ref = pack(product, release, home)
-    folder = home.evaluation(product, release.evaluation_id)
-    requests = find_candidate_file(folder, "golden", release.candidate_id)
-    golden = GoldenSet.model_validate_json(requests.read_text())
+    golden = golden_of(product, home, release)
     say(f"rolling out {ref.tag}, {len(golden.rows)} golden requests")
     rollout = deployer.roll_out(product, ref.tag, golden)
     ledger = Ledger(home.ledger(product))
     ledger.append("rollout", {"version": release.version, **rollout.model_dump(mode="json")})
     return rollout
+
+
+def golden_of(product: ModelProduct, home: Home, release: Release) -> GoldenSet:
+    """The requests whose answers a service of this release must give."""
+    folder = home.evaluation(product, release.evaluation_id)
+    requests = find_candidate_file(folder, "golden", release.candidate_id)
+    return GoldenSet.model_validate_json(requests.read_text())
 
 
 def build(product: ModelProduct) -> dg.AssetsDefinition:
