@@ -28,7 +28,7 @@ class Kept(Generic[T, R]):
     """A pool behind a cache: what was said of a row is said again while it holds.
 
     Args:
-        runtime: Its product says for how long; 0 keeps nothing.
+        runtime: Its product says for how long; 0 keeps nothing. Nor does a process without room.
         pool: Computes.
         form: Of a result.
     """
@@ -37,8 +37,8 @@ class Kept(Generic[T, R]):
         self._pool, self._form = pool, form
         seconds, (memory, redis) = runtime.product.serving.cache_s, process_tiers()
         product, version = runtime.product.key, runtime.version
-        made = Cache(product, version, seconds, memory, redis=redis) if seconds else None
-        self._cache = made
+        kept = seconds and (memory.most_bytes or redis)
+        self._cache = Cache(product, version, seconds, memory, redis=redis) if kept else None
 
     async def run(
         self, rows: Sequence[Any], items: Sequence[T], asked: Asked

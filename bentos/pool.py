@@ -96,25 +96,20 @@ class Pool(Generic[T, R]):
         purpose: Purpose = "traffic",
         trace: Any = None,
     ) -> list[R]:
-        """Results of a request's rows, in their order.
+        """Results of a request's rows, in their order; who waits no longer cancels this.
 
         Args:
             items: At least one.
-            deadline: On the monotonic clock, in seconds; what is not computed by then never is.
+            deadline: On the monotonic clock, in seconds; what nobody began by then never is.
             purpose: Golden requests are never sent away, copies of traffic before anything else.
             trace: Span of the request.
 
         Raises:
             Shed: So much waits that this one would probably be late.
-            Late: The deadline passed.
+            Late: The deadline passed before a lane was free.
         """
         self._check_wait(deadline, purpose)
-        future = asyncio.wrap_future(self.submit(items, deadline, trace))
-        try:
-            async with asyncio.timeout(_left(deadline)):
-                return await future
-        except TimeoutError:
-            raise Late from None
+        return await asyncio.wrap_future(self.submit(items, deadline, trace))
 
     def submit(
         self, items: Sequence[T], deadline: float = math.inf, trace: Any = None
@@ -267,7 +262,3 @@ def _settle(call: Callable[[], Any], future: Future[Any]) -> None:
         future.set_result(call())
     except Exception as error:  # noqa: BLE001 - it belongs to who asked
         future.set_exception(error)
-
-
-def _left(deadline: float) -> float | None:
-    return None if math.isinf(deadline) else deadline - time.monotonic()

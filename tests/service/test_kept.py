@@ -47,9 +47,12 @@ def pool(calls: list[list[str]]) -> Iterator[Pool[str, int]]:
 
 
 def behind(
-    monkeypatch: pytest.MonkeyPatch, pool: Pool[str, int], seconds: float = 60.0
+    monkeypatch: pytest.MonkeyPatch,
+    pool: Pool[str, int],
+    seconds: float = 60.0,
+    room: int = 100_000,
 ) -> Kept[str, int]:
-    memory = Memory(100_000)
+    memory = Memory(room)
     monkeypatch.setattr(kept, "process_tiers", lambda: (memory, None))
     serving = PRODUCT.serving.model_copy(update={"cache_s": seconds})
     product = PRODUCT.model_copy(update={"serving": serving})
@@ -87,10 +90,14 @@ def test_no_tenant_gets_what_another_asked_and_golden_requests_are_always_comput
     assert len(calls) == 5
 
 
-def test_a_product_that_keeps_nothing_says_nothing_of_a_cache(
-    monkeypatch: pytest.MonkeyPatch, pool: Pool[str, int], calls: list[list[str]]
+@pytest.mark.parametrize("none", [{"seconds": 0.0}, {"room": 0}])
+def test_a_product_that_keeps_nothing_or_has_no_room_says_nothing_of_a_cache(
+    monkeypatch: pytest.MonkeyPatch,
+    pool: Pool[str, int],
+    calls: list[list[str]],
+    none: dict[str, Any],
 ):
-    answers = behind(monkeypatch, pool, seconds=0.0)
+    answers = behind(monkeypatch, pool, **none)
     assert [ask(answers, "a") for _ in range(2)] == [([1], None)] * 2
     assert len(calls) == 2
 
