@@ -1,13 +1,13 @@
 """Rolls bentos out on this machine: start, replay golden requests, switch, or leave all as it was.
 
 A product keeps its URL through every roll-out (see ``docs/decisions/0005-rollout.md``). What serves
-is what ``<home>/services/<slug>.json`` points to and what really runs; nothing is kept in memory,
-so any process may roll out, look or stop. Which bento should serve is not decided here.
+is what its `Slot` points to and what really runs; nothing is kept in memory, so any process may
+roll out, look or stop. Gateways are told what runs. Which bento should serve is not decided here.
 """
 
 from __future__ import annotations
 
-import shutil
+import copy
 import socket
 import uuid
 from collections.abc import Iterator
@@ -15,45 +15,28 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from gateway import door as doors
 from models.contracts.api import GoldenSet
 from models.contracts.base import Frozen
 from models.contracts.product import ModelProduct
-from stores import service_process
-from stores.files import write_atomic
+from stores import gateway_store, service_process
 from stores.golden import MismatchError, replay
 from stores.home import Home
+from stores.key_store import keys_path, service_token
 from stores.listener import open_port, take_over
 from stores.service_process import StartError
+from stores.service_slot import ServiceRecord, Slot
+
+__all__ = ["Deployer", "Rollout", "RolloutError", "ServiceRecord"]
 
 _LOCK_SECONDS = 300.0
 _GRACE_SECONDS = 15.0  # beyond a request's own: idle connections for 5.5 s, then the worker's hooks
-_KEPT_LOGS = 5
 
 
 class RolloutError(Exception):
     """A bento that does not serve; the message says what differed, what serves and what to do."""
-
-
-class ServiceRecord(Frozen):
-    """A service that was made current.
-
-    Attributes:
-        bento: Tag, ``<slug>:<version>``.
-        folder: Run folder with ``service.log``.
-        door: Where its successor gets the listening socket from.
-    """
-
-    product: str
-    bento: str
-    version: str
-    url: str
-    port: int
-    pid: int
-    folder: str
-    door: str
-    started_at: datetime
 
 
 class Rollout(Frozen):
@@ -89,8 +72,7 @@ class Deployer:
         self, home: Path, bento_home: Path, public_key: Path, host: str = "127.0.0.1",
         spool_mb: int = 512,
     ) -> None:  # fmt: skip
-        self._home, self._host = Home(home.resolve()), host
-        self._folder = self._home.root / "services"
+        self._home, self._host, self._name = Home(home.resolve()), host, ""
         self._environment = {
             "BENTOML_HOME": str(bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "True",
             "ASSAY_PUBLIC_KEY": str(public_key.resolve()), "ASSAY_SPOOL_MB": str(spool_mb),
@@ -122,11 +104,29 @@ class Deployer:
                     f"Mend the cause and roll out again (`assay serve {product.key}`), or go back "
                     f"(`assay rollback {product.key}`)"
                 ) from error
+            finally:
+                self._tell_gateways(product)
+
+    def slot(self, name: str) -> Deployer:
+        """The same for services beside; gateways are told of them by who gives them traffic."""
+        beside = copy.copy(self)
+        beside._name = name
+        return beside
+
+    def spawn(self, product: ModelProduct, bento_tag: str, golden: GoldenSet) -> ServiceRecord:
+        """Like `roll_out`; what runs then.
+
+        Raises:
+            RolloutError: It did not start or answered otherwise.
+        """
+        self.roll_out(product, bento_tag, golden)
+        if (record := self.current(product)) is None:
+            raise RolloutError(f"{bento_tag} ended after its golden requests; see its log")
+        return record
 
     def current(self, product: ModelProduct) -> ServiceRecord | None:
         """The service that runs, None when none does."""
-        last = self._last(product)
-        return last if last and service_process.alive(last.pid, Path(last.folder)) else None
+        return self._slot(product).current()
 
     def stop(self, product: ModelProduct) -> bool:
         """Stop whatever serves the product, leftovers of a crash included.
@@ -138,8 +138,9 @@ class Deployer:
             RolloutError: A roll-out of the product goes on.
         """
         with self._alone(product):
-            write_atomic(self._home.stopped_mark(product), "")
-            found = service_process.marked(self._runs(product))
+            self._slot(product).stopped()
+            self._tell_gateways(product, stopping=True)
+            found = service_process.marked(self._slot(product).runs)
             for folder in found:
                 self._end(product, Path(folder))
             return bool(found)
@@ -152,7 +153,7 @@ class Deployer:
                 return self._first(product, tag, golden, shared)
         if old.bento == tag:
             try:
-                return _rollout(old, tag, golden, replay(old.url, golden))
+                return _rollout(old, tag, golden, self._replay(old.url, golden))
             except MismatchError:
                 pass  # it hangs or its worker is gone: replace it by a fresh start of the same
         self._rehearse(product, tag, golden)
@@ -164,7 +165,7 @@ class Deployer:
         with open_port(self._host, 0) as scratch:
             record = self._start(product, tag, scratch)
             try:
-                replay(record.url, golden)
+                self._replay(record.url, golden)
             finally:
                 self._end(product, Path(record.folder))
 
@@ -174,11 +175,11 @@ class Deployer:
         """Nothing serves: nobody is asking on the port, so it is rehearsal and roll-out at once."""
         new = self._start(product, tag, shared)
         try:
-            difference = replay(new.url, golden)
+            difference = self._replay(new.url, golden)
         except MismatchError:
             self._end(product, Path(new.folder))
             raise
-        self._point(product, new)
+        self._slot(product).point(new)
         return _rollout(new, None, golden, difference)
 
     def _replace(
@@ -191,19 +192,21 @@ class Deployer:
     ) -> Rollout:
         """Both serve for a moment; then the old one leaves and the URL is asked once more."""
         new = self._start(product, tag, shared)
-        self._point(product, new)
+        self._slot(product).point(new)
         self._end(product, Path(old.folder))
         try:
-            return _rollout(new, old.bento, golden, replay(new.url, golden))
+            return _rollout(new, old.bento, golden, self._replay(new.url, golden))
         except MismatchError:
-            self._point(product, self._start(product, old.bento, shared))
+            self._slot(product).point(self._start(product, old.bento, shared))
             self._end(product, Path(new.folder))
             raise
 
     def _start(self, product: ModelProduct, tag: str, shared: socket.socket) -> ServiceRecord:
-        folder = self._runs(product) / f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
-        spool = {"ASSAY_SPOOL": str(self._home.spool(product))}
-        running = service_process.start(tag, folder, shared, self._environment | spool)
+        folder = (
+            self._slot(product).runs / f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
+        )
+        more = {"ASSAY_SPOOL": str(self._home.spool(product)), **self._door()}
+        running = service_process.start(tag, folder, shared, self._environment | more)
         try:
             service_process.wait_ready(running)
         except StartError:
@@ -227,14 +230,11 @@ class Deployer:
 
     def _clean(self, product: ModelProduct) -> ServiceRecord | None:
         """The current service, after ending what a crashed roll-out left behind."""
-        old = self.current(product)
-        runs = self._runs(product)
-        for folder in service_process.marked(runs):
-            if old is None or folder != old.folder:
-                self._end(product, Path(folder))
-        for past in sorted(runs.iterdir(), reverse=True)[_KEPT_LOGS:] if runs.is_dir() else []:
-            if old is None or str(past) != old.folder:
-                shutil.rmtree(past, ignore_errors=True)
+        slot = self._slot(product)
+        old = slot.current()
+        for folder in slot.leftovers(old):
+            self._end(product, folder)
+        slot.forget_logs(old)
         return old
 
     def _port_of(self, product: ModelProduct, old: ServiceRecord) -> socket.socket:
@@ -246,7 +246,8 @@ class Deployer:
 
     def _own_port(self, product: ModelProduct) -> socket.socket:
         """The port the product asks for, else the one it had, else any."""
-        wanted, last = product.serving.port, self._last(product)
+        wanted = 0 if self._name else product.serving.port
+        last = self._slot(product).last()
         try:
             return open_port(self._host, wanted or (last.port if last else 0))
         except OSError as error:
@@ -256,26 +257,26 @@ class Deployer:
                 ) from error
             return open_port(self._host, 0)
 
-    def _last(self, product: ModelProduct) -> ServiceRecord | None:
-        file = self._pointer(product)
-        return ServiceRecord.model_validate_json(file.read_bytes()) if file.exists() else None
+    def _tell_gateways(self, product: ModelProduct, *, stopping: bool = False) -> None:
+        if not self._name:
+            gateway_store.follow_services(self._home, product, stopping=stopping)
 
-    def _point(self, product: ModelProduct, record: ServiceRecord) -> None:
-        # first: what a crash leaves in between is then missed and started again, not called stopped
-        self._home.stopped_mark(product).unlink(missing_ok=True)
-        write_atomic(self._pointer(product), record.model_dump_json(indent=1))
+    def _replay(self, url: str, golden: GoldenSet) -> float:
+        """As a gateway asks: the service may believe nobody else."""
+        return replay(url, golden, service_token(self._home).read_text(encoding="ascii"))
 
-    def _pointer(self, product: ModelProduct) -> Path:
-        return self._folder / f"{product.slug}.json"
+    def _door(self) -> dict[str, str]:
+        """Where there are keys, a service is asked by its gateway only."""
+        closed = keys_path(self._home).exists()
+        return {doors.TOKEN: str(service_token(self._home))} if closed else {}
 
-    def _runs(self, product: ModelProduct) -> Path:
-        return self._folder / product.slug
+    def _slot(self, product: ModelProduct) -> Slot:
+        return Slot(self._home, product, self._name)
 
     @contextmanager
     def _alone(self, product: ModelProduct) -> Iterator[None]:
         """One roll-out or stop of a product at a time, over all processes of this machine."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._folder / f"{product.slug}.lock")
+        lock = self._slot(product).lock
         try:
             with lock.acquire(timeout=_LOCK_SECONDS):
                 yield

@@ -21,6 +21,7 @@ from models.contracts.routing import Instance, Member, ProductRoutes, RoutingTab
 from stores.files import write_atomic
 from stores.home import Home
 from stores.ledger import Ledger
+from stores.service_slot import CHALLENGER, Slot
 
 #: A gateway that said nothing for so long is not there any more; it says something every second.
 SILENT_SECONDS = 3.0
@@ -144,6 +145,21 @@ def refreshed(
         pinned=before.pinned if before else False,
     )
     return with_product(table, routes)
+
+
+def follow_services(home: Home, product: ModelProduct, *, stopping: bool = False) -> RoutingTable:
+    """Write a product's services that run now into the table.
+
+    Args:
+        home: Of the deployment.
+        product: Whose services.
+        stopping: The champion's is about to end.
+    """
+    main = None if stopping else Slot(home, product).current()
+    running = [Slot(home, product, CHALLENGER).current(), main]  # of one release the main one's URL
+    members = [member(home, product, one.version, one.url) for one in running if one]
+    champion = main.version if main else None
+    return write_table(home, lambda table: refreshed(table, home, product, members, champion))
 
 
 def member(home: Home, product: ModelProduct, version: str, url: str | None) -> Member:

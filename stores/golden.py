@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from pydantic import JsonValue
 
+from gateway.headers import SERVICE_TOKEN
 from models.contracts.api import GoldenSet
 from models.contracts.traffic import PURPOSE_HEADER
 
@@ -22,8 +23,6 @@ TOLERANCE = 1e-6
 TOLERANCE_FLOAT32 = 1e-5
 #: Rows per request: a service may be sized for few, and a network takes 0.02 s for each.
 _BATCH = 32
-#: Replays are logged like every request; this keeps them apart from traffic.
-_GOLDEN = {PURPOSE_HEADER: "golden"}
 _SECONDS = 30.0
 
 
@@ -31,12 +30,13 @@ class MismatchError(Exception):
     """A service that does not answer as its model did offline; the message gives the first row."""
 
 
-def replay(url: str, golden: GoldenSet) -> float:
+def replay(url: str, golden: GoldenSet, token: str | None = None) -> float:
     """Send every golden row and compare.
 
     Args:
         url: Root of the service.
         golden: Rows with the offline answers.
+        token: The service token, where the service asks for it.
 
     Returns:
         The largest difference, at most ``golden.tolerance``, or where it sets none ``TOLERANCE``
@@ -48,7 +48,7 @@ def replay(url: str, golden: GoldenSet) -> float:
     """
     worst = 0.0
     for start in range(0, len(golden.rows), _BATCH):
-        got = _ask(url, golden, start)
+        got = _ask(url, golden, start, token)
         expected = golden.expected[start : start + _BATCH]
         for row, (served, offline) in enumerate(zip(got, expected, strict=True), start):
             told, difference, usual = compare(served, offline)
@@ -123,13 +123,15 @@ def _is_number(value: JsonValue) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _ask(url: str, golden: GoldenSet, start: int) -> list[dict[str, Any]]:
+def _ask(url: str, golden: GoldenSet, start: int, token: str | None) -> list[dict[str, Any]]:
     rows = golden.rows[start : start + _BATCH]
+    # replays are logged like every request; the purpose keeps them apart from traffic
+    headers = {PURPOSE_HEADER: "golden"} | ({SERVICE_TOKEN.decode(): token} if token else {})
     import httpx  # half of what the code location would pay for the whole deployer
 
     try:
         answer = httpx.post(
-            f"{url}/predict", json={"rows": rows}, headers=_GOLDEN, timeout=_SECONDS
+            f"{url}/predict", json={"rows": rows}, headers=headers, timeout=_SECONDS
         )
     except httpx.HTTPError as error:
         raise MismatchError(f"POST {url}/predict failed: {error!r}") from error
