@@ -181,7 +181,7 @@ def last_decision(ledger: Ledger) -> GateDecision | None:
 def versions_table(product: ModelProduct, versions: Sequence[Version]) -> Table:
     """Releases, newest first, with their main figures."""
     shown = watched_metrics(product)
-    table = _folding("release", *shown)
+    table = _folding("release", "what changed", *shown)
     table.columns[0].no_wrap = True
     for version in versions:
         figures = [
@@ -189,8 +189,9 @@ def versions_table(product: ModelProduct, versions: Sequence[Version]) -> Table:
             for n in shown
         ]
         release = version.release
-        named = [release.version, release.trial, f"MLflow {release.mlflow_version}"]
-        table.add_row("\n".join([*named, *version.aliases]), *figures)
+        named = [release.version, release.semver, release.trial, f"MLflow {release.mlflow_version}"]
+        lines = "\n".join(filter(None, [*named, *version.aliases]))
+        table.add_row(lines, version.semver_reason or "-", *figures)
     return table
 
 

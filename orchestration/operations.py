@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pydantic import JsonValue
 
 from assets.stages.approval import newest_approval
+from assets.stages.design import reason_of
 from assets.stages.service import roll_out
 from models.contracts.base import Frozen
 from models.contracts.product import ModelProduct
@@ -156,9 +157,14 @@ def explain(product: ModelProduct, settings: Settings) -> Explanation:
 
 
 class Version(Frozen):
-    """One release with the figures it was released on."""
+    """One release with the figures it was released on.
+
+    Attributes:
+        semver_reason: Why its semantic version is the one it is.
+    """
 
     release: Release
+    semver_reason: str
     aliases: tuple[str, ...]
     metrics: dict[str, tuple[float, float, float]]
 
@@ -166,14 +172,19 @@ class Version(Frozen):
 def versions(product: ModelProduct, settings: Settings) -> list[Version]:
     """Every release, newest first, with value, low and high of each holdout metric."""
     home, ledger = settings.home_paths(), ledger_of(product, settings)
-    named = {"champion": ledger.current(), "previous": ledger.previous()}
+    named = {
+        "champion": ledger.current(),
+        "previous": ledger.previous(),
+        "staged": ledger.staged(),
+    }
     found = []
     for release in reversed(ledger.releases()):
         text = (home.evaluation(product, release.evaluation_id) / "evaluation.json").read_text()
         card = Evaluation.model_validate_json(text).scorecards[release.candidate_id]
         metrics = {n: (e.value, e.low, e.high) for n, e in card.metrics["overall"].items()}
         aliases = tuple(name for name, other in named.items() if other == release)
-        found.append(Version(release=release, aliases=aliases, metrics=metrics))
+        why = reason_of(product, home, release.evaluation_id, release.candidate_id)
+        found.append(Version(release=release, semver_reason=why, aliases=aliases, metrics=metrics))
     return found
 
 

@@ -21,6 +21,7 @@ from assets.stages.common import (
     table,
 )
 from assets.stages.comparisons import model_answers
+from assets.stages.design import designed
 from assets.stages.evaluation import releasable
 from assets.stages.kept import SCORES
 from assets.stages.pages import write_report_page
@@ -152,7 +153,8 @@ def _release(
 ) -> Release:
     """The release of this evaluation; made once, found again afterwards.
 
-    ``serves`` is the challenger or another form of it.
+    ``serves`` is the challenger or another form of it. With a plan for its rollout it is staged:
+    what serves stays, until ``orchestration.rollouts`` has its verdict.
     """
     ledger = Ledger(home.ledger(product))
     made = [r for r in ledger.releases() if r.evaluation_id == evaluation.evaluation_id]
@@ -163,7 +165,10 @@ def _release(
         home.candidate_set(product, home.require_latest(product, "candidates")).read_text()
     )
     trial = evaluation.scorecards[serves].trial
+    design = designed(product, home, evaluation, serves)
     tags = {
+        "semver": design.semver,
+        "semver_reason": design.reason,
         "version": version,
         "trial": trial,
         "candidate_id": serves,
@@ -178,6 +183,8 @@ def _release(
         trial=trial,
         mlflow_version=tracking.register(product, candidates.runs[serves], tags),
         artifact=str(home.candidate(product, serves).relative_to(home.root)),
+        semver=design.semver,
+        staged=product.serving.rollout is not None and ledger.current() is not None,
     )
     ledger.append("release", release)
     return release
@@ -224,7 +231,11 @@ def build(product: ModelProduct) -> dg.AssetsDefinition:
         yield approval_check(product, key, found)
         if found.release:
             version = dg.DataVersion(found.release.version)
-            metadata = {"version": found.release.version, **metadata}
+            metadata |= {
+                "version": found.release.version,
+                "semantic version": found.release.semver,
+                "serves": "after its rollout" if found.release.staged else "now",
+            }
             yield dg.MaterializeResult(asset_key=key, data_version=version, metadata=metadata)
 
     return promotion

@@ -112,5 +112,6 @@ def _line(entry: Entry) -> str:
     if entry.kind == "decision":
         said = f"{body['decision']['outcome']}: {body['decision']['reason']}"
     else:
-        said = ", ".join(f"{name} {value}" for name, value in body.items() if value is not None)
+        plain = {n: v for n, v in body.items() if v is not None and not isinstance(v, dict | list)}
+        said = ", ".join(f"{name} {value}" for name, value in plain.items())
     return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC · {entry.kind} · {said}"
