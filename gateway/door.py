@@ -73,8 +73,8 @@ class Door:
 
     @property
     def closed(self) -> bool:
-        """Whether anybody is kept out."""
-        return self._token is not None or (self._ring is not None and self._ring.asked_for)
+        """Whether anybody is kept out: by keys, and where none are meant to be, by the token."""
+        return self._ring.asked_for if self._ring is not None else self._token is not None
 
     async def admit(self, headers: Headers, wanted: Wanted) -> Admitted:
         """Let a caller in.
@@ -155,7 +155,7 @@ def build(keys: Path | None, token: Path | None, redis_url: str | None = None) -
         StartError: A file cannot be used.
     """
     ring = KeyRing(keys) if keys else None
-    return Door(ring, _read_token(token) if token else None,
+    return Door(ring, read_token(token) if token else None,
                 RedisRates(RedisStore(redis_url)) if redis_url else MemoryRates())  # fmt: skip
 
 
@@ -213,7 +213,12 @@ def _outside(message: str) -> Refused:
     return Refused(403, message)
 
 
-def _read_token(path: Path) -> str:
+def read_token(path: Path) -> str:
+    """The service token.
+
+    Raises:
+        StartError: The file holds none.
+    """
     try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError):

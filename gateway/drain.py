@@ -19,6 +19,8 @@ import uvicorn
 
 #: Time beyond uvicorn's keep-alive timeout, after which a kept connection closes by itself.
 MARGIN_SECONDS = 0.5
+#: Where connections are kept longer than this, idle ones are closed after it.
+LONGEST_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _CLOSE = (b"connection", b"close")
 
@@ -45,7 +47,9 @@ async def drain(server: uvicorn.Server) -> None:
 
     An idle kept connection is closed no earlier than without a roll-out: by its own keep-alive
     timer, or by its next answer. So this takes as long as that timeout at most; what is left then
-    never sent a request, or is being answered: uvicorn closes the first and waits for the second.
+    never sent a request, or is being answered: uvicorn closes the first and waits for the second. A
+    router keeps connections for a minute, which is too long to wait: of those that were idle for
+    `LONGEST_SECONDS`, one whose client sends just then is reset.
     """
     _LEAVING.set()
     for listening in server.servers:
@@ -54,7 +58,8 @@ async def drain(server: uvicorn.Server) -> None:
     # of uvicorn's protocols close the connection after an answer that has it
     server.server_state.default_headers.append(_CLOSE)
     clock = asyncio.get_running_loop().time
-    end = clock() + server.config.timeout_keep_alive + MARGIN_SECONDS
+    kept = min(server.config.timeout_keep_alive, LONGEST_SECONDS)
+    end = clock() + kept + MARGIN_SECONDS
     while True:
         await asyncio.sleep(_POLL_SECONDS)  # first: an accepted connection counts some turns later
         if not server.server_state.connections or clock() > end or server.force_exit:

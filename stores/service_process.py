@@ -24,6 +24,8 @@ from stores.listener import FD, door_of
 MARK = "ASSAY_SERVICE"
 READY = "ASSAY_READY"
 MASTER = "stores.listener"
+#: In a run folder, what the service writes.
+LOG = "service.log"
 START_SECONDS = 90.0
 _POLL_SECONDS = 0.05
 _LOG_LINES = 15
@@ -61,18 +63,32 @@ def start(
     Returns:
         The process, not ready yet: see `wait_ready`.
     """
+    arguments = [MASTER, bento, "--metrics", str(folder / "metrics")]
     (folder / "metrics").mkdir(parents=True)
+    return spawn(arguments, folder, listener, environment)
+
+
+def spawn(
+    arguments: Sequence[str], folder: Path, listener: socket.socket, environment: Mapping[str, str]
+) -> Running:
+    """Start a Python module as the master of a run folder.
+
+    Args:
+        arguments: Name of the module, and what it gets beside ``--door``.
+        folder: Run folder; gets `LOG`.
+        listener: Bound socket to serve on; shared, not taken.
+        environment: Beyond this process's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     door = door_of(folder)
-    line = [sys.executable, "-m", MASTER, bento,
-            "--door", str(door), "--metrics", str(folder / "metrics")]  # fmt: skip
     log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(
         sys.executable,
-        line,
+        [sys.executable, "-m", *arguments, "--door", str(door)],
         {**os.environ, **environment, MARK: str(folder), READY: str(folder / "ready")},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(folder / "service.log"), log, 0o644),
+            (os.POSIX_SPAWN_OPEN, 1, str(folder / LOG), log, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
             (os.POSIX_SPAWN_DUP2, listener.fileno(), FD),
         ],
@@ -158,10 +174,10 @@ def stop(folder: Path, seconds: float) -> int:
 def log_end(folder: Path) -> str:
     """The last lines a service wrote, for an error message."""
     try:
-        lines = (folder / "service.log").read_text(errors="replace").splitlines()
+        lines = (folder / LOG).read_text(errors="replace").splitlines()
     except FileNotFoundError:
         lines = []
-    return "\n".join([f"{folder / 'service.log'} ends with", *lines[-_LOG_LINES:]])
+    return "\n".join([f"{folder / LOG} ends with", *lines[-_LOG_LINES:]])
 
 
 def _wait_gone(processes: Sequence[psutil.Process], seconds: float) -> None:
