@@ -84,9 +84,8 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """From the loop: a request is one packet, and must not wait for an acknowledgement."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what TCP gives
         self._transport = transport
         opened = transport.get_extra_info("socket")
         with suppress(OSError):

@@ -22,20 +22,30 @@ DOOR = Path(sys.argv[sys.argv.index("--door") + 1])
 
 
 class Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         self._say({"model_version": VERSION})
 
     def do_POST(self) -> None:
         rows = json.loads(self.rfile.read(int(self.headers["content-length"])))["rows"]
         shift = 0.1 if VERSION == "wrong" else 0.0
-        self._say({"predictions": [{"probability": row["value"] + shift} for row in rows]})
+        self._say({"predictions": [self._row(row["value"] + shift) for row in rows]})
+
+    def _row(self, probability: float) -> dict[str, object]:
+        level = "high" if probability >= 0.5 else "low"
+        return {
+            "prediction_id": f"{VERSION}-{probability}", "model_version": VERSION,
+            "probability": probability, "risk_level": level,
+        }  # fmt: skip
+
+    def log_message(self, *_: object) -> None:
+        return
 
     def _say(self, content: object) -> None:
         body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.wfile.write(head.encode() + body)
 
 
 def leave(*_: object) -> None:

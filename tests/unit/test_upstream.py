@@ -6,10 +6,11 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+import uvloop
 
 from gateway import upstream as module
 from gateway.asked import Asked
@@ -61,7 +62,13 @@ def asking(
             finally:
                 await backend.close()
 
-    asyncio.run(within())
+    on_uvloop(within())
+
+
+def on_uvloop(work: Coroutine[Any, Any, None]) -> None:
+    """As the router runs; its transports are not asyncio's."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
 
 
 def failures(meters: Meters, kind: str) -> float:
@@ -109,7 +116,7 @@ def test_no_delay_is_asked_for():
             assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             wire.close()
 
-    asyncio.run(within())
+    on_uvloop(within())
 
 
 async def _resets_the_second(heard: Heard, writer: asyncio.StreamWriter) -> None:
