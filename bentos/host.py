@@ -85,7 +85,7 @@ class EngineHost:
         """
         loaded = self._load((product, version))
         self._loaded[product, version] = loaded
-        self._current[product] = product, version
+        self._current.setdefault(product, (product, version))
         self.log(product, version)
         return loaded.engine
 

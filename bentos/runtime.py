@@ -24,6 +24,8 @@ THREADS = "ASSAY_THREADS"
 
 #: Subfolder of a stored model that holds the sealed artifact, apart from BentoML's own files.
 ARTIFACT = "artifact"
+#: Beside it the simpler model that answers when that one cannot; see ``gateway.ports.BASELINE``.
+SPARE = "baseline"
 
 
 @dataclass(frozen=True)

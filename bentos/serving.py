@@ -8,6 +8,7 @@ way of BentoML's. BentoML itself adds ``/livez``, ``/readyz`` and ``/metrics``.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from starlette.routing import Route
 from bentos import engine, kept, limits, quiet, runtime
 from bentos.host import EngineHost
 from bentos.lane_service import PASSED, wrap
-from bentos.loading import Found
+from bentos.loading import Found, size_of
 from gateway import connections, door, drain, logs, openapi_routes, tracing, traffic_log
 from gateway.asked import ASKED, Asked
 from gateway.errors import StartError
@@ -30,7 +31,7 @@ from gateway.guard import Guard
 from gateway.lane import App, Lane, OneProduct
 from gateway.limits import from_environment as client_limits
 from gateway.meters import METERS
-from gateway.ports import Call, Reply
+from gateway.ports import BASELINE, Call, Reply
 from models import registry
 from models.contracts.api import OutcomeReport, OutcomeRequest, OutcomeResponse
 
@@ -55,6 +56,9 @@ ARGUMENTS = bentoml.use_arguments(Arguments)
 PRODUCT = registry.get(ARGUMENTS.product)
 MODEL = bentoml.models.BentoModel(ARGUMENTS.model)
 LOGGED_PATHS = frozenset({"/predict", "/outcome"})
+#: A baseline up to this size is in memory from the start.
+SPARE_BYTES = 20_000_000
+_LOG = logging.getLogger("assay.serving")
 FAST_LANE = os.environ.get("ASSAY_FAST_LANE", "1") != "0"
 WORKERS = runtime.workers(PRODUCT.serving.gpu)
 
@@ -65,8 +69,11 @@ def artifact_folder() -> Path:
 
 
 def _find(_: str, version: str) -> Found:
-    """The one release of this bento."""
-    return Found(PRODUCT, artifact_folder(), lambda: traffic_log.from_environment(PRODUCT, version))
+    """The one release of this bento, or the simpler model beside it."""
+    folder = artifact_folder()
+    if version.endswith(BASELINE):
+        folder = folder.parent / runtime.SPARE
+    return Found(PRODUCT, folder, lambda: traffic_log.from_environment(PRODUCT, version))
 
 
 HOST = EngineHost(_find)
@@ -89,6 +96,16 @@ OPTIONS: dict[str, Any] = {
     "resources": runtime.resources(PRODUCT.serving.gpu),
     "tracing": quiet.TRACING,
 }
+
+
+def _load_spare() -> None:
+    """Have the baseline ready where it takes little room; a larger one is loaded in need."""
+    folder = artifact_folder().parent / runtime.SPARE
+    if folder.is_dir() and size_of(folder) <= SPARE_BYTES:
+        try:
+            HOST.load(PRODUCT.key, f"{ARGUMENTS.version}{BASELINE}")
+        except StartError as error:  # the champion answers all the same
+            _LOG.error("the baseline cannot be used: %s", error)
 
 
 class Serving:
@@ -122,6 +139,7 @@ class Serving:
         drain.install()
         connections.install(client_limits())
         HOST.load(PRODUCT.key, ARGUMENTS.version)
+        _load_spare()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
     def announce(self) -> None:

@@ -13,18 +13,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.contracts.product import Contract, ModelProduct
+from models.contracts.routing import Rule
 from stores.files import sha256, sync_folder, write_atomic
+from stores.templates import SERVICE_DOCKERFILE
 
 #: Subfolder of the stored model with the sealed artifact; ``bentos.runtime.ARTIFACT`` reads it.
 ARTIFACT = "artifact"
+
+#: Beside it, what answers when the model cannot: a sealed simpler one, and a rule.
+BASELINE, RULE = "baseline", "rule.json"
 
 #: What a service needs to run, by contract; pinned in the bento to the versions installed here.
 _ALWAYS = ("bentoml", "numpy", "scipy", "pydantic", "model-signing", "pyopenssl", "threadpoolctl")
@@ -41,6 +46,8 @@ REQUIREMENTS: Mapping[Contract, tuple[str, ...]] = MappingProxyType(
 
 _PACKAGES = ("models", "gateway", "bentos")
 _BUILD_SECONDS = 300
+#: In a bento, what `bentoml containerize` builds its image by.
+_DOCKERFILE = Path("env/docker/Dockerfile")
 
 
 class BentoError(Exception):
@@ -62,9 +69,21 @@ class BentoRef:
     model_tag: str
 
 
+class Spares(NamedTuple):
+    """What answers when a model cannot.
+
+    Attributes:
+        baseline: Folder of a simpler sealed model of the same product.
+    """
+
+    baseline: Path | None = None
+    rule: Rule | None = None
+
+
 def build(
-    product: ModelProduct, artifact: Path, version: str, bento_home: Path, public_key: Path
-) -> BentoRef:
+    product: ModelProduct, artifact: Path, version: str, bento_home: Path, public_key: Path,
+    *, spares: Callable[[], Spares] = Spares,
+) -> BentoRef:  # fmt: skip
     """The bento of a release: built when there is none, found again afterwards.
 
     Args:
@@ -73,6 +92,7 @@ def build(
         version: Release version, the version of model and bento.
         bento_home: BentoML's home; made when missing.
         public_key: The artifact must verify against it.
+        spares: Asked when it is built: what to pack beside the artifact.
 
     Returns:
         Where it lies and what it is called.
@@ -88,6 +108,10 @@ def build(
         scratch = Path(tempfile.mkdtemp(prefix=".build-", dir=bento_home))
         try:
             _run_build(product, artifact, version, scratch)
+            _add(spares(), scratch / model.relative_to(bento_home), public_key)
+            shutil.copyfile(
+                SERVICE_DOCKERFILE, scratch / bento.relative_to(bento_home) / _DOCKERFILE
+            )
             for target in (model, bento):  # the bento last: where it is, its model is too
                 _adopt(scratch / target.relative_to(bento_home), target)
         finally:
@@ -98,6 +122,15 @@ def build(
             " is never rebuilt: release the candidate under a new version"
         )
     return BentoRef(f"{product.slug}:{version}", bento, f"{product.slug}:{version}")
+
+
+def _add(spares: Spares, model: Path, public_key: Path) -> None:
+    """Put what answers in need beside the artifact."""
+    if spares.baseline is not None:
+        verify(spares.baseline, public_key)
+        shutil.copytree(spares.baseline, model / BASELINE)
+    if spares.rule is not None:
+        write_atomic(model / RULE, spares.rule.model_dump_json())
 
 
 def verify(artifact: Path, public_key: Path) -> None:

@@ -22,6 +22,7 @@ from models.contracts.learner import FitContext, Learner, Matrix, Saved, Vector
 from models.contracts.product import (
     IDENTITY_PREFIX,
     JUDGED,
+    LABEL,
     TENANT,
     Contract,
     Data,
@@ -30,6 +31,7 @@ from models.contracts.product import (
     Trial,
 )
 from models.contracts.results import Candidate, CheckResult, Estimate, Measure, Scorecard
+from models.contracts.routing import Rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,6 +243,15 @@ class Kind(ABC):
         """The trial's learning curve; None where fitting it again takes too long."""
         del product, learner, trial, tables
         return None
+
+    def rule(self, product: ModelProduct, candidate: Candidate, train: pd.DataFrame) -> Rule:
+        """What is answered when no model can be asked: the base rate of the training rows."""
+        judged = train[train[JUDGED]] if train[JUDGED].any() else train
+        return Rule(
+            product=product.key,
+            probability=float(judged[LABEL].mean()),
+            threshold=candidate.threshold,
+        )
 
     def halves(self, product: ModelProduct, tables: Tables) -> Halves | None:
         """The training rows, to be halved at random; None where halves ask another question."""

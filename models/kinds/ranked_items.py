@@ -15,6 +15,7 @@ from models.contracts.learner import FitContext, Interactions, Learner, Query, V
 from models.contracts.product import (
     EVENT_ID,
     EVENT_TIME,
+    ITEM,
     SLICE_PREFIX,
     TENANT,
     USER,
@@ -22,7 +23,8 @@ from models.contracts.product import (
     ModelProduct,
     Trial,
 )
-from models.contracts.results import CheckResult, Measure
+from models.contracts.results import Candidate, CheckResult, Measure
+from models.contracts.routing import Rule
 from models.core.checks import CHECKS
 from models.kinds import Answered, Draft, Fit, Kind, Model, Tables, Watched, spread
 
@@ -36,6 +38,8 @@ HISTORY, RELEVANT = "history", "relevant"
 SCORE, HIT = "watched_score", "hit_rate_at_10"
 #: A list is always given: as a decision, every one is a yes, right when it has a hit.
 EVERY_LIST = 0.0
+#: Popular items that a rule knows: as many as may be asked for, and some to be left out.
+RULE_ITEMS = 500
 _SHARED = ("schema", "keys", "future_leak", "late_correction", "freshness", "drift")
 
 
@@ -233,6 +237,19 @@ class RankedItems(Kind):
         inputs = np.column_stack([answers[_logged(name)] for name in product.data.names])
         times = units[EVENT_TIME].to_numpy("datetime64[us]")
         return Watched(inputs, np.asarray(answers[SCORE]), np.asarray(answers[HIT]), times)
+
+    def rule(self, product: ModelProduct, candidate: Candidate, train: pd.DataFrame) -> Rule:
+        """The items that were taken most, and how likely one of ten is taken by a stranger."""
+        from models.core.ranking.watch import hit_probability
+
+        counts = train[ITEM].astype(str).value_counts(sort=False)
+        order = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        return Rule(
+            product=product.key,
+            probability=float(hit_probability(candidate.thresholds, np.zeros(1))[0]),
+            threshold=candidate.threshold,
+            items=tuple(str(item) for item, _ in order[:RULE_ITEMS]),
+        )
 
     def watched_metric(self, product: ModelProduct) -> str:
         """The share of lists with a hit: no log holds what else would have been right.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,13 +18,15 @@ from models.contracts.product import (
     EVENT_TIME,
     JUDGED,
     LABEL,
+    LABEL_PREFIX,
     TENANT,
     TEXT,
     Data,
     ModelProduct,
     Trial,
 )
-from models.contracts.results import CheckResult, Measure
+from models.contracts.results import Candidate, CheckResult, Measure
+from models.contracts.routing import Rule
 from models.core.checks import CHECKS
 from models.core.checks.texts import MIN_CLASS_ROWS
 from models.kinds import Answered, Draft, Fit, Kind, Model, Tables, Watched, spread
@@ -219,6 +222,17 @@ class TextLabels(Kind):
         inputs = matrix(units, product.data.names)[known]
         times = units[EVENT_TIME].to_numpy("datetime64[us]")[known]
         return Watched(inputs, np.asarray(answers[first])[known], labels[known], times)
+
+    def rule(self, product: ModelProduct, candidate: Candidate, train: pd.DataFrame) -> Rule:
+        """The base rate of every label that somebody gave."""
+        rates = {name: float(train[f"{LABEL_PREFIX}{name}"].mean()) for name in product.data.labels}
+        known = {name: None if math.isnan(rate) else rate for name, rate in rates.items()}
+        return Rule(
+            product=product.key,
+            probability=known[product.data.labels[0]] or 0.0,
+            threshold=candidate.threshold,
+            labels=known,
+        )
 
     def halves(self, product: ModelProduct, tables: Tables) -> Halves:
         """Copies of a text stay together; a metric is its mean over the labels, of judged texts."""

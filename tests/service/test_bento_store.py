@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models.contracts.product import ModelProduct
+from models.contracts.routing import Rule
 from models.risk.sync_conflict.product import PRODUCT
 from stores import bento_store
-from stores.bento_store import BentoError, build
+from stores.bento_store import BentoError, Spares, build
 from stores.files import sha256
+from stores.templates import SERVICE_DOCKERFILE
 from tests.service.site import Built, Site
 
 
@@ -36,9 +39,38 @@ def test_the_model_store_holds_the_very_artifact(site: Site, first: Built):
 
 def test_the_bento_holds_the_code_it_needs_and_nothing_of_the_platform(first: Built):
     source = first.ref.path / "src"
-    assert {p.name for p in source.iterdir() if p.is_dir()} == {"models", "bentos"}
+    assert {p.name for p in source.iterdir() if p.is_dir()} == {"models", "gateway", "bentos"}
     assert (source / "models/risk/sync_conflict/learner.py").is_file()
     assert (source / "bentos/row_scores/service.py").is_file()
+
+
+def test_its_image_is_built_by_our_own_file(first: Built):
+    assert sha256(first.ref.path / "env/docker/Dockerfile") == sha256(SERVICE_DOCKERFILE)
+
+
+def test_what_answers_in_need_is_packed_beside_the_model_once(
+    site: Site, first: Built, second: Built, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bento_store, "_run_build", _made_up)
+    rule = Rule(product=PRODUCT.key, probability=0.25, threshold=0.5)
+    asked: list[int] = []
+
+    def spares() -> Spares:
+        asked.append(1)
+        return Spares(second.folder, rule)
+
+    for _ in range(2):
+        build(PRODUCT, first.folder, "v20260501_000000", site.bentos, site.keys[1], spares=spares)
+    model = site.bentos / "models" / PRODUCT.slug / "v20260501_000000"
+    assert files(model / "baseline") == files(second.folder)
+    assert Rule.model_validate_json((model / "rule.json").read_bytes()) == rule
+    assert asked == [1]
+
+
+def _made_up(product: ModelProduct, artifact: Path, version: str, scratch: Path) -> None:
+    """Folders as BentoML leaves them."""
+    shutil.copytree(artifact, scratch / "models" / product.slug / version / "artifact")
+    (scratch / "bentos" / product.slug / version / "env/docker").mkdir(parents=True)
 
 
 def test_requirements_are_exact_and_name_no_host(first: Built):

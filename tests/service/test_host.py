@@ -268,8 +268,8 @@ def test_two_products_live_side_by_side_with_their_own_requests(find: Any):
         host = EngineHost(find)
         assert await version(host, "v1") == await version(host, "v1", FILMS_KEY) == "v1"
         rows, films = (host.request_type(key, "v1") for key in (RISK_KEY, FILMS_KEY))
-        assert "explain" in rows.model_fields
-        assert "explain" not in films.model_fields
+        assert rows.model_fields["method"].default == "shap"
+        assert films.model_fields["method"].default == "history"
         assert host.log(RISK_KEY, "v1") is host.log(RISK_KEY, "v1")
         assert host.log(RISK_KEY, "v1") is not host.log(FILMS_KEY, "v1")
         await host.close()
