@@ -88,14 +88,14 @@ def fitted(seed: int = 1) -> Forms:
 
 @contextmanager
 def ours(name: str, root: Path, predictor: Any, **environment: str) -> Iterator[System]:
-    """Our service of a fitted model, log on and cache off, rolled out as in production."""
+    """Our service of a fitted model, log on, as in production; cache off unless told."""
     site = Site(root, PRODUCT)
     folder, loaded = site.seal(VERSION, predictor, Trial(name="speed", params={"model": "speed"}))
     golden = text_golden(PRODUCT, loaded, texts(8, seed=8))
     built = site.pack(VERSION, folder, loaded, golden)
     deployer = site.deployer()
     try:
-        with surroundings(ASSAY_CACHE_MB="0", **environment):
+        with surroundings(**{"ASSAY_CACHE_MB": "0", **environment}):
             done = deployer.roll_out(PRODUCT, built.ref.tag, golden)
         record = deployer.current(PRODUCT)
         assert record is not None
