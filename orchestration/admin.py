@@ -1,8 +1,8 @@
-"""The admin HTTP service: versions, best, performance, rollback, alerts. Loopback.
+"""The admin HTTP service: versions, best, performance, rollback, rollouts, alerts. Loopback.
 
 A thin face of ``operations``; who may call it and who did is ``admin_access``'s affair. The pages
 of evaluations and incidents are handed out to everybody: they are what links in the UI point to.
-It also sweeps for alerts, because a dead daemon cannot report itself.
+It also sweeps for alerts, because a dead daemon cannot report itself, and drives rollouts.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -25,18 +25,22 @@ from gateway.errors import Refused
 from gateway.guard import request_id
 from models.core.regression import judge_regression
 from models.registry import ProductError
-from orchestration import operations
+from orchestration import admin_rollouts, operations
 from orchestration.admin_access import (
     Access,
     OutOfScopeError,
     permitted,
     require_all_products,
 )
+from orchestration.admin_bodies import BodyError, ProductBody, parsed
 from orchestration.pages import page_routes
 from orchestration.settings import Settings
 from orchestration.watch import EVERY_SECONDS, watch
 from stores.deployer import RolloutError
+from stores.gateway_store import TableError
+from stores.home import MissingError
 from stores.ledger import LedgerError
+from stores.rollout_journal import JournalError
 
 if TYPE_CHECKING:
     from stores.alerts import Alerts
@@ -46,16 +50,7 @@ Answer = tuple[int, Any]
 _END_SECONDS = 5.0
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    product: str
-
-
-_Parsed = TypeVar("_Parsed", bound=_Body)
-
-
-class RollbackBody(_Body):
+class RollbackBody(ProductBody):
     """``version_id`` None means the release that served before; a later one goes forward."""
 
     version_id: str | None = None
@@ -63,19 +58,19 @@ class RollbackBody(_Body):
     by: str | None = Field(default=None, min_length=1, max_length=200)
 
 
-class ApproveBody(_Body):
+class ApproveBody(ProductBody):
     """Who approves the challenger that waits."""
 
     by: str = Field(min_length=1, max_length=200)
 
 
-class PerformanceBody(_Body):
+class PerformanceBody(ProductBody):
     """Realised metrics of the current release."""
 
     metrics: dict[str, float] = Field(min_length=1, max_length=50)
 
 
-class AutoRollbackBody(_Body):
+class AutoRollbackBody(ProductBody):
     """What traffic shows of the current release."""
 
     metric: str = "accuracy"
@@ -119,6 +114,12 @@ def build_app(settings: Settings, sweep_seconds: float = EVERY_SECONDS) -> Starl
             route("/models/approve", "POST", approve),
             route("/models/performance", "POST", performance),
             route("/models/auto-rollback", "POST", auto_rollback),
+            route("/rollouts", "GET", admin_rollouts.listed),
+            route("/rollouts/start", "POST", admin_rollouts.start),
+            route("/rollouts/abort", "POST", admin_rollouts.abort),
+            route("/rollouts/promote", "POST", admin_rollouts.promote),
+            route("/rollouts/override", "POST", admin_rollouts.override),
+            route("/rollouts/flag", "POST", admin_rollouts.flag),
             route("/alerts", "GET", alerts),
             *page_routes(settings),
             Route("/alerts/{incident}/{name}", _incident_file(settings)),
@@ -149,7 +150,7 @@ def best(settings: Settings, query: Any) -> Answer:
 
 def rollback(settings: Settings, body: bytes) -> Answer:
     """``POST /models/rollback``: serve another release, back or forward, with a ledger entry."""
-    asked = _parsed(RollbackBody, body)
+    asked = parsed(RollbackBody, body)
     done = operations.go_to(
         permitted(asked.product), settings, asked.version_id, asked.reason, _quiet, by=asked.by
     )
@@ -158,21 +159,21 @@ def rollback(settings: Settings, body: bytes) -> Answer:
 
 def approve(settings: Settings, body: bytes) -> Answer:
     """``POST /models/approve``: a named person's word for the challenger that waits."""
-    asked = _parsed(ApproveBody, body)
+    asked = parsed(ApproveBody, body)
     entry = operations.approve(permitted(asked.product), settings, asked.by)
     return 200, entry.model_dump(mode="json")
 
 
 def performance(settings: Settings, body: bytes) -> Answer:
     """``POST /models/performance``: record realised metrics beside the release."""
-    asked = _parsed(PerformanceBody, body)
+    asked = parsed(PerformanceBody, body)
     release = operations.record_performance(permitted(asked.product), settings, asked.metrics)
     return 200, {"version": release.version, "recorded": sorted(asked.metrics)}
 
 
 def auto_rollback(settings: Settings, body: bytes) -> Answer:
     """``POST /models/auto-rollback``: go back when the drop is large and statistically proven."""
-    asked = _parsed(AutoRollbackBody, body)
+    asked = parsed(AutoRollbackBody, body)
     product = permitted(asked.product)
     serving = [v for v in operations.versions(product, settings) if "champion" in v.aliases]
     if not serving or asked.metric not in serving[0].metrics:
@@ -235,38 +236,25 @@ def _incident_file(settings: Settings) -> Callable[[Request], Awaitable[Response
 def _watching(
     settings: Settings, seconds: float
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Sweeps in a thread of its own for as long as the service runs."""
+    """Sweeps, and drives rollouts, each in a thread for as long as the service runs."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         ended = threading.Event()
-        thread = threading.Thread(
-            target=watch, args=(settings, ended, seconds), name="watch", daemon=True
-        )
-        thread.start()
+        threads = [
+            threading.Thread(target=watch, args=(settings, ended, seconds), daemon=True),
+            threading.Thread(target=admin_rollouts.drive, args=(settings, ended), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             ended.set()
-            await run_in_threadpool(thread.join, _END_SECONDS)
+            for thread in threads:
+                await run_in_threadpool(thread.join, _END_SECONDS)
 
     return lifespan
-
-
-class _BodyError(Exception):
-    """A body that is not what its route takes."""
-
-    def __init__(self, problems: Any) -> None:
-        super().__init__()
-        self.problems = problems
-
-
-def _parsed(kind: type[_Parsed], body: bytes) -> _Parsed:
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        raise _BodyError(problems) from None
 
 
 async def _answer(
@@ -274,7 +262,7 @@ async def _answer(
 ) -> JSONResponse:
     try:
         status, content = await run_in_threadpool(act, settings, data)
-    except _BodyError as error:
+    except BodyError as error:
         return _error(400, "the body does not fit", error.problems)
     except ValidationError as error:
         return _error(500, f"a stored record cannot be read, the request was fine: {error}")
@@ -285,7 +273,8 @@ async def _answer(
 
 
 _STATUS: dict[type[Exception], int] = {
-    ProductError: 404, OutOfScopeError: 403, LedgerError: 409, RolloutError: 503, ValueError: 400
+    ProductError: 404, OutOfScopeError: 403, LedgerError: 409, MissingError: 409,
+    RolloutError: 503, TableError: 503, JournalError: 503, ValueError: 400,
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from orchestration.cli_alerts import add_alert_commands
 from orchestration.cli_compare import compare
 from orchestration.cli_deploy import deploy
 from orchestration.cli_keys import keys
+from orchestration.cli_rollout import rollout
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -261,6 +262,7 @@ app.command()(compare)
 app.command()(deploy)
 add_alert_commands(app)
 app.add_typer(keys, name="keys")
+app.add_typer(rollout, name="rollout")
 
 
 def _print_failed_checks(result: dg.ExecuteInProcessResult) -> None:

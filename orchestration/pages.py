@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stores.reports.status_page import StatusData
 
 #: Folders of the home that are shown, and the command that fills each.
+_NO_ROLLOUT = "there is no such rollout; `assay rollout status` lists those there are\n"
 SHOWN = {"evaluations": "assay run", "monitoring": "assay monitor", "status": "assay monitor"}
 
 
@@ -60,9 +61,14 @@ def page_routes(settings: Settings) -> list[BaseRoute]:
         return JSONResponse(await run_in_threadpool(services, settings))
 
     root = settings.home_paths().root
+
+    async def rollout(request: Request) -> Response:
+        found = await run_in_threadpool(rollout_page, settings, **request.path_params)
+        return HTMLResponse(found) if found else PlainTextResponse(_NO_ROLLOUT, 404)
+
     mounts = [Mount(f"/{name}", _Folder(root / name, maker)) for name, maker in SHOWN.items()]
     own = [Route("/", first), Route("/metrics", metrics), Route(TARGETS_PATH, targets)]
-    return [*own, *mounts]
+    return [*own, Route("/rollouts/{slug}/{rollout_id}/report.html", rollout), *mounts]
 
 
 def status_page(settings: Settings) -> str:
@@ -70,6 +76,22 @@ def status_page(settings: Settings) -> str:
     from stores.reports.status_page import render
 
     return render(_gathered(settings))
+
+
+def rollout_page(settings: Settings, slug: str, rollout_id: str) -> str | None:
+    """A rollout's page, drawn now; None where there is none."""
+    from models.registry import products
+    from orchestration.rollout_report import gather
+    from stores.ledger import LedgerError
+    from stores.reports.rollout_page import render
+
+    for product in products():
+        if product.slug == slug:
+            try:
+                return render(gather(product, settings.home_paths(), rollout_id))
+            except LedgerError:
+                return None
+    return None
 
 
 def platform_metrics(settings: Settings) -> bytes:

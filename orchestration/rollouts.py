@@ -79,6 +79,8 @@ def tick(product: ModelProduct, settings: Settings, **how: Any) -> RolloutStep |
     Returns:
         The newest step; None when nothing is under way, or another process acts.
     """
+    if not settings.home_paths().ledger(product).exists():
+        return None
     place = Place(product, settings, **how)
     step = place.ledger.rollout_step()
     if (step is None or _over(place, step)) and _due(place) is None:
