@@ -18,6 +18,8 @@ from orchestration.settings import Settings
 from stores.files import write_atomic
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
+#: Beside it, where Dagster has a database of its own.
+DATABASE = Path(__file__).with_name("dagster_postgres.yaml")
 
 
 @contextmanager
@@ -25,7 +27,8 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance below the home, made on first use."""
     folder = settings.home_paths().dagster
     folder.mkdir(parents=True, exist_ok=True)
-    wanted, kept = TEMPLATE.read_text(encoding="utf-8"), folder / "dagster.yaml"
+    parts = (TEMPLATE, DATABASE) if settings.dagster_url else (TEMPLATE,)
+    wanted, kept = "".join(part.read_text("utf-8") for part in parts), folder / "dagster.yaml"
     if not kept.exists() or kept.read_text(encoding="utf-8") != wanted:
         write_atomic(kept, wanted)
     os.environ["DAGSTER_HOME"] = str(folder)

@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     mlflow_uri: str | None = Field(
         default=None, description="MLflow tracking URI; unset: `<home>/mlflow.db`"
     )
+    dagster_url: str | None = Field(
+        default=None,
+        description="Postgres that Dagster keeps runs and events in (needs dagster-postgres); "
+        "unset: SQLite below the home",
+    )
     tensorboard: Path | None = Field(
         default=None, description="Folder of TensorBoard's files of fits under way; unset: none"
     )

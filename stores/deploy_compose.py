@@ -133,6 +133,10 @@ def _redis(profiles: bool = True) -> dict[str, Any]:
     }  # fmt: skip
 
 
+#: Of Dagster and of MLflow, each with a database of its own; takes the password.
+_POSTGRES = "postgresql+psycopg2://assay:{}@postgres:5432"
+
+
 def _platform() -> dict[str, Any]:
     """Dagster, MLflow on Postgres, and the admin service; they share one home."""
     common = {
@@ -143,9 +147,11 @@ def _platform() -> dict[str, Any]:
             "ASSAY_HOME": STATE, "DAGSTER_HOME": f"{STATE}/dagster",
             "ASSAY_MLFLOW_URI": "http://mlflow:5000",
             "ASSAY_ALERT_URLS": "${ASSAY_ALERT_URLS:-}",
+            "ASSAY_DAGSTER_URL": f"{_POSTGRES.format('${POSTGRES_PASSWORD:-}')}/dagster",
         },
-        "volumes": [f"{_HOME}:{STATE}"],
-        "depends_on": ["mlflow"],
+        "volumes": [f"{_HOME}:{STATE}",
+                    f"./dagster/dagster.yaml:{STATE}/dagster/dagster.yaml:ro"],
+        "depends_on": ["mlflow", "postgres"],
         "stop_grace_period": "60s",
     }  # fmt: skip
     return {
@@ -163,7 +169,7 @@ def _platform() -> dict[str, Any]:
         "admin": common | {
             # it looks whether the services that the daemon started still run
             "pid": "service:dagster-daemon",
-            "depends_on": ["mlflow", "dagster-daemon"],
+            "depends_on": ["mlflow", "postgres", "dagster-daemon"],
             "command": ["uvicorn", "--factory", "orchestration.admin:app", "--host", EVERYWHERE,
                         "--port", str(ADMIN_PORT)],
             "ports": [f"127.0.0.1:{ADMIN_PORT}:{ADMIN_PORT}"],
@@ -173,7 +179,7 @@ def _platform() -> dict[str, Any]:
 
 
 def _tracking(common: dict[str, Any]) -> dict[str, Any]:
-    database = "postgresql+psycopg2://mlflow:$${POSTGRES_PASSWORD}@postgres:5432/mlflow"
+    database = f"{_POSTGRES.format('$${POSTGRES_PASSWORD}')}/mlflow"
     password = {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD:-}"}
     return {
         "mlflow": common | {
@@ -190,9 +196,10 @@ def _tracking(common: dict[str, Any]) -> dict[str, Any]:
             "image": "postgres:17-bookworm",
             "profiles": ["platform"],
             "restart": "unless-stopped",
-            "environment": {"POSTGRES_USER": "mlflow", "POSTGRES_DB": "mlflow"} | password,
-            "volumes": ["postgres:/var/lib/postgresql/data"],
-            "healthcheck": {"test": ["CMD", "pg_isready", "-U", "mlflow"], "interval": "10s",
+            "environment": {"POSTGRES_USER": "assay", "POSTGRES_DB": "mlflow"} | password,
+            "volumes": ["postgres:/var/lib/postgresql/data",
+                        "./postgres/databases.sql:/docker-entrypoint-initdb.d/databases.sql:ro"],
+            "healthcheck": {"test": ["CMD", "pg_isready", "-U", "assay"], "interval": "10s",
                             "timeout": "3s", "retries": 5},
             "deploy": _limits(1.0, 512),
         },

@@ -23,6 +23,10 @@ from stores.home import ADMIN_PORT
 from stores.templates import FOLDER
 
 _HEADER = "# Written by `assay deploy`; change the products or stores/deploy_*.py, not this.\n"
+_ORCHESTRATION = Path(__file__).parents[1] / "orchestration"
+_DAGSTER = (_ORCHESTRATION / "dagster.yaml", _ORCHESTRATION / "dagster_postgres.yaml")
+#: MLflow's own is made by the container's environment.
+_DATABASES = "-- Run once, by the first start of the container.\nCREATE DATABASE dagster;\n"
 _WATCH_FOLDERS = {
     dashboards.PROMETHEUS: "prometheus",
     dashboards.PROMETHEUS_RULES: "prometheus",
@@ -66,6 +70,8 @@ def deploy_files(
         "compose.yaml": _HEADER + as_yaml(compose(products, releases)),
         "single.compose.yaml": _HEADER + as_yaml(single(products)),
         "docker/platform.Dockerfile": _template("platform.Dockerfile"),
+        "dagster/dagster.yaml": "".join(part.read_text(encoding="utf-8") for part in _DAGSTER),
+        "postgres/databases.sql": _DATABASES,
         "nginx/nginx.conf": _template("nginx.conf"),
         "gateway/table.json": table,
         "gateway/single.json": single_table(products, releases),

@@ -28,7 +28,7 @@ COPY pyproject.toml README.md ./
 # the dependencies only: the code is found by PYTHONPATH
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /app/.venv/bin/python -c constraints.txt -r pyproject.toml \
-    psycopg2-binary==2.9.13
+    dagster-postgres==0.29.27 psycopg2-binary==2.9.13
 
 FROM base AS gateway
 COPY --from=build-gateway /app/.venv /app/.venv

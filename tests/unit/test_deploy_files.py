@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -273,3 +274,21 @@ def test_nginx_takes_it(written, tmp_path):
     told = said(nginx, "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf"), cwd=tmp_path)
     assert "test is successful" in told
     assert "[warn]" not in told
+
+
+def test_dagster_has_a_database_in_containers_and_the_image_what_it_needs():
+    """Tried with PostgreSQL 15: `instance` makes its tables, runs an asset, reads its events."""
+    made = deploy_files(products(), {})
+    config = yaml.safe_load(made["dagster/dagster.yaml"])
+    assert config["storage"] == {"postgres": {"postgres_url": {"env": "ASSAY_DAGSTER_URL"}}}
+    assert config["concurrency"]["runs"]["max_concurrent_runs"] == 3, "and all else as on one host"
+    services = yaml.safe_load(made["compose.yaml"])["services"]
+    for name in ("dagster-webserver", "dagster-daemon", "admin"):
+        assert services[name]["environment"]["ASSAY_DAGSTER_URL"].endswith("@postgres:5432/dagster")
+        assert "postgres" in services[name]["depends_on"]
+        mounted = dict(volume.split(":")[:2] for volume in services[name]["volumes"])
+        assert mounted["./dagster/dagster.yaml"] == "/var/lib/assay/dagster/dagster.yaml"
+    assert "CREATE DATABASE dagster;" in made["postgres/databases.sql"]
+    # a library of Dagster's is of one version of it: 1.13.27 is 0.29.27
+    _, minor, patch = version("dagster").split(".")
+    assert f"dagster-postgres==0.{int(minor) + 16}.{patch}" in made["docker/platform.Dockerfile"]

@@ -1,0 +1,2 @@
+-- Run once, by the first start of the container.
+CREATE DATABASE dagster;
