@@ -62,11 +62,16 @@ class Found:
         return self
 
 
-def document_of(url: str, tenants: Sequence[str], headers: Mapping[str, str]) -> dict[str, Any]:
-    """A service's document, with the tenants that its model knows."""
+def document_of(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """A service's own document."""
     answer = httpx.get(f"{url}/docs.json", headers=dict(headers), timeout=60)
     answer.raise_for_status()
     document: dict[str, Any] = answer.json()
+    return document
+
+
+def with_tenants(document: dict[str, Any], tenants: Sequence[str]) -> dict[str, Any]:
+    """A document that knows which tenants there are."""
     for owner in _with_tenant(document):
         owner["tenant"] = {"type": "string", "enum": list(tenants)}
     return document
@@ -82,6 +87,7 @@ def fuzz(
     headers: Mapping[str, str] | None = None,
     phases: str = "examples,coverage,fuzzing",
     only: str = "",
+    document: dict[str, Any] | None = None,
 ) -> Found:
     """Ask a service whatever its document allows, and much that it does not.
 
@@ -94,13 +100,15 @@ def fuzz(
         headers: Sent with every request, e.g. a key.
         phases: Of schemathesis.
         only: Regular expression of the paths; empty for all.
+        document: If not that of the service.
     """
     sent = dict(headers or {})
     folder.mkdir(parents=True, exist_ok=True)
-    document, report = folder / "openapi.json", folder / f"report-{seed}.ndjson"
-    document.write_text(json.dumps(document_of(url, tenants, sent)))
+    read_from, report = folder / "openapi.json", folder / f"report-{seed}.ndjson"
+    told = with_tenants(document or document_of(url, sent), tenants)
+    read_from.write_text(json.dumps(told))
     line = [
-        str(Path(sys.executable).parent / "schemathesis"), "run", str(document), "--url", url,
+        str(Path(sys.executable).parent / "schemathesis"), "run", str(read_from), "--url", url,
         "--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", str(examples),
         "--seed", str(seed), "--continue-on-failure", "--no-shrink", "--no-color",
         "--generation-database", "none", "--suppress-health-check", "all",

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.openapi_routes import paths, probes, schemas
-from models import registry
-from tests.service.from_document import TENANT_HEADER, Maker, Operation, operations
+from tests.service.from_document import TENANT_HEADER, Maker, Operation, contracts, operations
 from tests.service.front import VERSION, Answer, Front, Sealed, front, seal_all
 from tests.service.site import TENANTS
 
@@ -68,17 +65,6 @@ def acme_asks(made: Front) -> None:
 def document(made: Front, key: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = made.ask("GET", "/docs.json", key=key).json
     return found if "openapi" in found else contracts()
-
-
-def contracts() -> Mapping[str, Any]:
-    """What every gateway has, until it answers its own document."""
-    known = registry.products()
-    told = [paths(one, f"/v1/{one.key}", f"{one.slug}.") for one in known]
-    named = [schemas(one, f"{one.slug}.") for one in known]
-    return {
-        "paths": dict(ChainMap(*told, probes())),
-        "components": {"schemas": dict(ChainMap(*named))},
-    }
 
 
 def everything(made: Front, key: str, tenant: str, mark: str, more: str = "") -> list[Asked]:
