@@ -16,10 +16,12 @@ from gateway import drain, traffic_log
 from gateway.asked import ASKED, Asked
 from gateway.door import Door, for_gateway
 from gateway.errors import Refused
+from gateway.exposure import Exposures
 from gateway.guard import App, Guard, Message, Receive, Send
 from gateway.lane import Lane, body_of, write
 from gateway.limits import Limits, from_environment
 from gateway.meters import METERS
+from gateway.mirror import Mirror
 from gateway.ports import FAULT_HEADER, Backend, Reply
 from gateway.products import Arrived, Products, reply
 from gateway.routes import Match, Routes
@@ -64,11 +66,18 @@ class Gateway:
         problems: Callable[[], Sequence[str]],
     ) -> None:  # fmt: skip
         places = settings.places
-        self.follower = Follower(places, backend, settings.kind, settings.url, problems)
+        self._exposures = Exposures(places.rollouts, Mirror(backend))
+        self.follower = Follower(
+            places, backend, settings.kind, settings.url,
+            problems=lambda: [*problems(), *self._exposures.problems()],
+            also=self._exposures.follow,
+        )  # fmt: skip
         self._known = {product.key: product for product in registry.products()}
         self.routes = Routes(self._known.values())
         self._rules = Rules(self._rule, traffic_log.of_gateway)
-        self._products = Products(self.follower, backend, Lane(self._rules), door)
+        self._products = Products(
+            self.follower, backend, Lane(self._rules), door, exposures=self._exposures
+        )
         self._backend, self._more = backend, more
         self._following: asyncio.Task[None] | None = None
 
@@ -189,6 +198,7 @@ class Gateway:
             with suppress(asyncio.CancelledError):
                 await self._following
         await self._backend.close()
+        self._exposures.close()
         self._rules.close()
 
 

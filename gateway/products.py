@@ -17,6 +17,7 @@ from gateway.asked import CHAMPION, DEADLINE_HEADER, Asked
 from gateway.assign import Asking, Assigned, assign, is_on, unit_of
 from gateway.door import Door
 from gateway.errors import Refused
+from gateway.exposure import Exposures
 from gateway.headers import RELEASE
 from gateway.ladder import Step, Told
 from gateway.lane import JSON, Lane
@@ -30,7 +31,7 @@ from models.contracts.product import ModelProduct
 from models.contracts.routing import ProductRoutes
 
 FALLBACK_HEADER = b"x-assay-fallback"
-_OK = 200
+_OK, _TAKEN = 200, 202
 _RETRY = ((b"retry-after", b"30"),)
 _LOG = logging.getLogger("assay.gateway")
 
@@ -52,11 +53,14 @@ class Products:
         backend: Reaches releases.
         rules: Answers by rules.
         door: Takes the rows of a request from its caller's account.
+        exposures: Writes down what rollouts have to know.
     """
 
-    def __init__(self, follower: Follower, backend: Backend, rules: Lane, door: Door) -> None:
+    def __init__(
+        self, follower: Follower, backend: Backend, rules: Lane, door: Door, *, exposures: Exposures
+    ) -> None:
         self._follower, self._backend = follower, backend
-        self._rules, self._door = rules, door
+        self._rules, self._door, self._exposures = rules, door, exposures
 
     async def predict(self, product: ModelProduct, arrived: Arrived) -> Reply:
         """Answer by the release that the request belongs to, or by the first rung below that can.
@@ -85,7 +89,11 @@ class Products:
         rungs = ladder.steps(product, routes, assigned.version, fallback=fallback)
         if not rungs:
             raise _nobody(product)
+        call = Call(product.key, rungs[0].version, "predict", arrived.query, arrived.body, asked)
+        exposed = self._exposures.begin(product, routes, assigned, call)
         told = await ladder.climb(rungs, self._asker(product, arrived), asked)
+        if exposed is not None:
+            exposed.answered(told)
         return self._noted(product, assigned, told, asked)
 
     async def outcome(self, product: ModelProduct, arrived: Arrived) -> Reply:
@@ -102,7 +110,10 @@ class Products:
             call = Call(product.key, step.version, "outcome", b"", arrived.body, limited)
             return await (self._rules if step.rung == "rule" else self._backend).ask(call)
 
-        return (await ladder.climb(rungs, ask, asked)).reply
+        answer = (await ladder.climb(rungs, ask, asked)).reply
+        if answer.status == _TAKEN:
+            self._exposures.outcomes(product, asked.principal, arrived.body)
+        return answer
 
     async def health(self, product: ModelProduct, arrived: Arrived) -> Reply:
         """What the champion's process says of itself, or that no more than the rule answers."""

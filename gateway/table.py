@@ -44,6 +44,11 @@ class Places(NamedTuple):
     table: Path
     instances: Path
 
+    @property
+    def rollouts(self) -> Path:
+        """Folder of the rollouts' journals, below the home."""
+        return self.instances.parents[1] / "rollouts"
+
 
 class Follower:
     """The table that this process serves.
@@ -54,6 +59,7 @@ class Follower:
         kind: Of the deployment.
         url: Where this gateway is reached.
         problems: What the backend could not do, in words.
+        also: Told of every new table beside the backend.
     """
 
     def __init__(
@@ -62,12 +68,14 @@ class Follower:
         backend: Backend,
         kind: Literal["router", "single"],
         url: str,
+        *,
         problems: Callable[[], Sequence[str]] = tuple,
+        also: Callable[[RoutingTable], None] = lambda _: None,
     ) -> None:
         self.current = _EMPTY
         self.id = f"{kind}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._path, self._folder, self._backend = *places, backend
-        self._kind, self._url, self._problems = kind, url, problems
+        self._kind, self._url, self._problems, self._also = kind, url, problems, also
         self._seen: tuple[int, int, int] | None = None
         self._wrong: str | None = None
         self._answered: dict[str, Counter[str]] = {}
@@ -101,6 +109,7 @@ class Follower:
             )
             return False
         self._backend.follow(table)
+        self._also(table)
         self.current, self._wrong = table, None
         _LOG.info("serving generation %d of the routing table", table.generation)
         return True
