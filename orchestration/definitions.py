@@ -11,6 +11,7 @@ from assets.raw import SOURCES, build_raw
 from models.registry import products
 from orchestration.automation import build_automation
 from orchestration.resources import build_resources
+from orchestration.rollout_automation import build_rollouts
 from orchestration.settings import Settings
 from orchestration.watch import build_watchdog
 
@@ -27,6 +28,7 @@ def defs() -> dg.Definitions:
         *(build_product(product) for product in products()),
         build_way_back(products(), manifest),
         build_automation(SOURCES, products()),
+        build_rollouts(products()),
         dg.Definitions(sensors=[build_watchdog()]),
         build_resources(Settings()),
     )

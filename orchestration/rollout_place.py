@@ -145,12 +145,13 @@ class Place:
             rollout_journal.drop(reading)
         return tally
 
-    def gone(self) -> str | None:
-        """Why nobody can ask the challenger, or None."""
+    def broken(self, step: RolloutStep) -> str | None:
+        """What ended, of what the rollout lives on: the challenger's process, the journal."""
         if self._slot.current(self.product) is None:
             runs = self.home.root / "services"
             return f"the challenger's process ended; its log lies in {runs}"
-        return None
+        told = (p for one in gateway_store.instances(self.home) for p in one.problems)
+        return next((problem for problem in told if step.rollout_id in problem), None)
 
     def routes(self, step: RolloutStep) -> Routes:
         """What gateways do and count."""

@@ -175,7 +175,7 @@ def _look(place: Place, step: RolloutStep, plan: RolloutPlan) -> RolloutStep | N
     place.give(step, plan)
     tally = place.count(step, plan)
     seen = share(tally)
-    reason = place.gone() or enforced(seen, place.routes(step))
+    reason = place.broken(step) or enforced(seen, place.routes(step))
     verdict = decide(plan, step, tally, reason, place.elapsed(step))
     if (verdict.phase, verdict.stage) == (step.phase, step.stage):
         return None

@@ -21,6 +21,8 @@ HEAVY = (
     *("pyarrow", "scipy", "matplotlib", "apprise", "starlette", "httpx"),
 )
 LOCATION = "from orchestration.definitions import defs; defs().get_repository_def()"
+#: Nothing makes them: the sensor `rollouts` tells Dagster of each step.
+TOLD = {dg.AssetKey([*product.key.split("/"), "rollout"]) for product in products()}
 #: Seconds of CPU on top of Dagster's own import (about 1 s): the UI and every run pay them.
 MAX_CPU_SECONDS = 1.0
 
@@ -38,8 +40,8 @@ def test_the_graph_is_the_committed_one(definitions):
 
 def test_no_dependency_is_dangling(definitions):
     graph = definitions.resolve_asset_graph()
-    external = [k.to_user_string() for k in graph.get_all_asset_keys() if graph.get(k).is_external]
-    assert external == [], "a mistyped dep becomes an external asset"
+    external = {key for key in graph.get_all_asset_keys() if graph.get(key).is_external}
+    assert external == TOLD, "a mistyped dep becomes an external asset"
 
 
 def test_every_asset_is_owned_and_described(definitions):
@@ -48,7 +50,7 @@ def test_every_asset_is_owned_and_described(definitions):
         node = graph.get(key)
         assert node.owners, key
         assert node.description, key
-        assert node.code_version, key
+        assert node.code_version or key in TOLD, key
 
 
 def test_weekly_is_monday_at_three(definitions):
@@ -61,7 +63,8 @@ def test_the_way_forward_never_rests_on_the_way_back(definitions):
     forward = upstream(graph, products(), "service")
     back = way_back(products()).resolve(graph)
     assert not forward & back
-    assert forward | back == graph.get_all_asset_keys(), "every asset is on one of the two ways"
+    ways = forward | back | TOLD
+    assert ways == graph.get_all_asset_keys(), "every asset is on one of the two ways"
 
 
 def test_products_and_their_monitoring_must_stay_fresh(definitions):
