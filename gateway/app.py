@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
-from gateway import drain, traffic_log
+from gateway import aliases, drain, traffic_log, versions
+from gateway.aliases import Alias, Unfit
 from gateway.asked import ASKED, Asked
 from gateway.door import Door, for_gateway
 from gateway.errors import Refused
@@ -22,11 +23,13 @@ from gateway.lane import Lane, body_of, write
 from gateway.limits import Limits, from_environment
 from gateway.meters import METERS
 from gateway.mirror import Mirror
+from gateway.online import Online, path_of
 from gateway.ports import FAULT_HEADER, Backend, Reply
 from gateway.products import Arrived, Products, reply
 from gateway.routes import Match, Routes
 from gateway.rules import Rules
 from gateway.table import Follower, Places
+from gateway.versions import Versions
 from models import registry
 from models.contracts.metrics import OTHER
 from models.contracts.routing import Rule
@@ -35,12 +38,17 @@ from models.contracts.routing import Rule
 _INSIDE = frozenset({b"x-request-id", FAULT_HEADER, b"server", b"date"})
 
 
+#: ``ASSAY_ADMIN_URL`` where it is said.
+ADMIN_URL = "http://127.0.0.1:3900"
+
+
 class GatewaySettings(NamedTuple):
     """How one gateway is set up.
 
     Attributes:
         url: Where it is reached, for who lists gateways.
         door: None: that of the environment; likewise ``limits``.
+        admin_url: Of the admin service, which answers the version routes.
     """
 
     kind: Literal["router", "single"]
@@ -48,6 +56,7 @@ class GatewaySettings(NamedTuple):
     places: Places
     door: Door | None = None
     limits: Limits | None = None
+    admin_url: str = ADMIN_URL
 
 
 class Gateway:
@@ -73,11 +82,17 @@ class Gateway:
             also=self._exposures.follow,
         )  # fmt: skip
         self._known = {product.key: product for product in registry.products()}
-        self.routes = Routes(self._known.values())
+        self.routes = Routes(self._known.values(), (*aliases.EXTRAS, *versions.EXTRAS))
         self._rules = Rules(self._rule, traffic_log.of_gateway)
         self._products = Products(
             self.follower, backend, Lane(self._rules), door, exposures=self._exposures
         )
+        self._versions = Versions(settings.admin_url)
+        self._online = {
+            alias.path: Online(path_of(self._known[alias.product].slug))
+            for alias in aliases.ALIASES
+            if alias.known and alias.product in self._known
+        }
         self._backend, self._more = backend, more
         self._following: asyncio.Task[None] | None = None
 
@@ -115,7 +130,24 @@ class Gateway:
         # the guard bounded the body of a POST, and nobody wants another
         body = await body_of(receive) if scope["method"] == "POST" else b""
         arrived = Arrived(ASKED.get(), dict(scope["headers"]), scope["query_string"], body)
-        return _outside(await self._of_product(match, arrived))
+        if match.kind == "contract":
+            return _outside(await self._of_product(match, arrived))
+        try:
+            if match.product is None:
+                return await self._versions.ask(match.name, arrived)
+            return _outside(await self._alias(aliases.BY_PATH[match.name], arrived))
+        except Unfit as unfit:
+            return unfit.reply
+
+    async def _alias(self, alias: Alias, arrived: Arrived) -> Reply:
+        """Ask a contract in the words of another route."""
+        request = aliases.parse(aliases.request_type(alias.path), arrived.body)
+        tenant = aliases.tenant_of(alias, request, arrived.asked, arrived.headers)
+        found = aliases.known(alias, request, tenant, self._online.get(alias.path))
+        row = alias.row(request, tenant, found.features)
+        inner = arrived._replace(body=aliases.body_of(row))
+        answer = await self._products.predict(self._known[alias.product], inner)
+        return aliases.answered(alias, request, answer, found)
 
     async def _of_product(self, match: Match, arrived: Arrived) -> Reply:
         product = self._known[match.product or ""]
@@ -200,6 +232,8 @@ class Gateway:
         await self._backend.close()
         self._exposures.close()
         self._rules.close()
+        for online in self._online.values():
+            online.close()
 
 
 def build(

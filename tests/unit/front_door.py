@@ -109,10 +109,22 @@ class World:
             requests: Method, path with query, and for POST what to send, and headers.
             door: Open if left out.
         """
+        return asyncio.run(self._asks(self._app(door or Door(), "http://127.0.0.1:1"), requests))
+
+    def beside(self, admin: Any, *requests: tuple[Any, ...]) -> list[Got]:
+        """The same while another server runs, as the admin service."""
+
+        async def within() -> list[Got]:
+            async with admin:
+                return await self._asks(self._app(Door(), admin.url), requests)
+
+        return asyncio.run(within())
+
+    def _app(self, door: Door, admin_url: str) -> Any:
         settings = GatewaySettings(
-            "router", "http://127.0.0.1:1", self.places, door or Door(), Limits()
+            "router", "http://127.0.0.1:1", self.places, door, Limits(), admin_url
         )
-        return asyncio.run(self._asks(build(settings, self.backend), requests))
+        return build(settings, self.backend)
 
     async def _asks(self, app: Any, requests: tuple[tuple[Any, ...], ...]) -> list[Got]:
         told: asyncio.Queue[dict[str, str]] = asyncio.Queue()

@@ -1,0 +1,67 @@
+"""Writes the online view of a product: the newest known features by entity, user and tenant.
+
+From the feature table's Parquet file to ``<home>/online/<slug>.sqlite``, replaced whole; a gateway
+reads it (``gateway.online``). An entity or a user is known where the table names one in a column
+``entity`` or ``user``; the newest row of a tenant always is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from gateway.online import LEVELS, SCHEMA
+from models.contracts.product import EVENT_TIME, TENANT, ModelProduct
+from stores.files import sync_folder
+from stores.home import Home
+
+
+def build(home: Home, product: ModelProduct) -> Path | None:
+    """Write the view anew.
+
+    Returns:
+        Its file; None while there is no feature table.
+    """
+    import pyarrow.parquet as pq
+
+    table = home.table(product.data.features)
+    if not table.is_file():
+        return None
+    names = set(pq.read_schema(table).names)
+    keys = {level: level for level in LEVELS if level in names and level != TENANT}
+    wanted = [TENANT, EVENT_TIME, *keys.values(), *product.data.names]
+    rows = pq.read_table(table, columns=wanted).sort_by(EVENT_TIME).to_pylist()
+    newest: dict[tuple[str, str, str], str] = {}
+    for row in rows:  # the newest last
+        features = json.dumps(
+            {name: _plain(row[name], product, name) for name in product.data.names}
+        )
+        newest[TENANT, row[TENANT], ""] = features
+        for level, name in keys.items():
+            if row[name] is not None:
+                newest[level, row[TENANT], str(row[name])] = features
+    target = home.root / "online" / f"{product.slug}.sqlite"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    half = target.with_suffix(".half")
+    half.unlink(missing_ok=True)
+    with closing(sqlite3.connect(half)) as opened, opened:
+        opened.execute(SCHEMA)
+        opened.executemany(
+            "insert into newest values (?, ?, ?, ?)",
+            [(*key, features) for key, features in newest.items()],
+        )
+    half.replace(target)
+    sync_folder(target.parent)
+    return target
+
+
+def _plain(value: Any, product: ModelProduct, name: str) -> float | int | None:
+    """A value as a request would send it."""
+    if value is None or math.isnan(value):
+        return None
+    kind = next(column.kind for column in product.data.columns if column.name == name)
+    return int(value) if kind == "int" else float(value)
