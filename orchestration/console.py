@@ -20,8 +20,9 @@ from models.contracts.results import Estimate, Evaluation, GateDecision, Snapsho
 from models.kinds import as_watched
 from orchestration.operations import Explanation, Version
 from orchestration.refresh import Reasons
-from orchestration.resources import build_deployer
+from orchestration.resources import build_deployer, build_router
 from orchestration.settings import Settings
+from stores import gateway_store
 from stores.home import Home
 from stores.ledger import Entry, Ledger
 from stores.reports.monitoring_page import verdict_word
@@ -69,6 +70,15 @@ def status_table(products: Sequence[ModelProduct], settings: Settings) -> Table:
         word = facts["approval"] if facts["approval"] != "-" else facts["decision"]
         table.add_row(name, champion, word, _verdict(product, settings.home_paths(), verdict_word))
     return table
+
+
+def front_door(settings: Settings) -> str:
+    """Where all products are asked, and which routing table is followed."""
+    running = build_router(settings).current()
+    if running is None:
+        return "not running; `assay up` or `assay serve` starts it"
+    generation = gateway_store.read_table(settings.home_paths()).generation
+    return f"{running.url} (routing table {generation})"
 
 
 def _folding(*names: str) -> Table:

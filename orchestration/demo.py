@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.headers import SERVICE_TOKEN
 from models.contracts.api import GoldenSet
 from models.contracts.product import TENANT, ModelProduct
 from models.contracts.traffic import PURPOSE_HEADER
@@ -24,13 +25,17 @@ from orchestration.console import plan_table, product_table
 from orchestration.definitions import defs
 from orchestration.demo_loop import show_loop
 from orchestration.loop import Site
-from orchestration.resources import build_deployer
+from orchestration.resources import build_deployer, build_router
 from orchestration.running import execute, instance, stale
 from orchestration.settings import Settings
+from stores import gateway_store
+from stores.key_store import service_token
 from stores.ledger import Ledger
+from stores.router_process import RouterError
 
 #: Values of a row, an answer or a list that are shown.
 SHOWN = 6
+_FOLLOW_SECONDS = 5.0
 
 
 def run_demo(settings: Settings, out: Console) -> int:
@@ -42,13 +47,17 @@ def run_demo(settings: Settings, out: Console) -> int:
     begun = time.perf_counter()
     out.print(f"home {settings.home_paths().root}, raw data from {settings.data_origin().chosen()}")
     deployer = build_deployer(settings)
+    # any port: the usual one may be that of a platform that runs
+    router = build_router(settings.model_copy(update={"port": 0}))
     try:
+        out.print(f"front door {router.start().url}")
         with instance(settings) as found:
             site = Site(defs(), found, settings, deployer)
             ok = _chain(site, out) and show_loop(site, out)
         for product in products():
             out.print(product_table(product, settings))
     finally:
+        router.stop()
         for product in products():
             deployer.stop(product)
     out.print(f"{time.perf_counter() - begun:.0f} s; every service was stopped.")
@@ -69,7 +78,7 @@ def _chain(site: Site, out: Console) -> bool:
 
 
 def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
-    """Send a few held-out rows to the service and show what it answers."""
+    """Send a few held-out rows through the front door and show what is answered."""
     from assets.stages.kept import find_candidate_file
     from assets.stages.service import roll_out
 
@@ -79,13 +88,15 @@ def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
     if release is None:
         out.print(f"{product.key}: the gate let nothing through")
         return False
-    running = deployer.current(product)
-    url = running.url if running else roll_out(product, home, deployer, out.print).url
+    if deployer.current(product) is None:
+        roll_out(product, home, deployer, out.print)
+    url = _front_door(product, settings)
     folder = home.evaluation(product, release.evaluation_id)
     text = find_candidate_file(folder, "golden", release.candidate_id).read_text()
     rows = GoldenSet.model_validate_json(text).rows[:3]
     # golden rows of long ago: answered and logged, and no traffic
-    golden = {PURPOSE_HEADER: "golden"}
+    token = service_token(home).read_text(encoding="ascii")
+    golden = {PURPOSE_HEADER: "golden", SERVICE_TOKEN.decode(): token}
     answer = httpx.post(f"{url}/predict", json={"rows": rows}, headers=golden, timeout=60)
     answer.raise_for_status()
     table = Table("asked", "answered", title=f"POST {url}/predict", title_justify="left")
@@ -97,6 +108,17 @@ def _ask(product: ModelProduct, settings: Settings, out: Console) -> bool:
     )
     out.print(f"a wrong type answers {refused.status_code}: {json.dumps(refused.json())[:160]}")
     return refused.status_code == httpx.codes.BAD_REQUEST
+
+
+def _front_door(product: ModelProduct, settings: Settings) -> str:
+    """The product's address at the router, once that follows the newest table."""
+    home = settings.home_paths()
+    table = gateway_store.read_table(home)
+    gateway_store.acknowledged(home, table.generation, _FOLLOW_SECONDS)
+    running = build_router(settings).current()
+    if running is None:
+        raise RouterError(f"the router ended; see {home.gateway}/router.log")
+    return f"{running.url}/v1/{product.key}"
 
 
 def _short(said: dict[str, Any]) -> str:

@@ -16,11 +16,13 @@ from rich.console import Console
 
 from assets.stages.service import roll_out
 from models.registry import products
-from orchestration.resources import build_deployer
+from orchestration.resources import build_deployer, build_router
 from orchestration.running import instance
 from orchestration.settings import Settings
+from stores import gateway_store
 from stores.home import ADMIN_PORT
 from stores.ledger import Ledger
+from stores.service_slot import CHALLENGER
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
@@ -49,15 +51,18 @@ def run_all(settings: Settings, out: Console) -> None:
     home = settings.home_paths()
     logs = home.root / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    ended = threading.Event()
+    ended, router = threading.Event(), build_router(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with instance(settings):
         started = {name: _start(line, logs / f"{name}.log")
                    for name, line in commands(settings).items()}  # fmt: skip
         try:
+            # first: services tell it themselves that they are there
+            url = router.start().url
             _serve(settings, out)
-            out.print(f"Dagster UI  http://127.0.0.1:{DAGSTER_PORT}\n"
+            out.print(f"front door  {url}\n"
+                      f"Dagster UI  http://127.0.0.1:{DAGSTER_PORT}\n"
                       f"MLflow UI   http://127.0.0.1:{MLFLOW_PORT}\n"
                       f"status      http://127.0.0.1:{ADMIN_PORT}/\n"
                       f"logs        {logs}\nCtrl-C stops all")  # fmt: skip
@@ -66,10 +71,15 @@ def run_all(settings: Settings, out: Console) -> None:
                     if process.poll() is not None:
                         out.print(f"[red]{name} ended; see {logs / name}.log[/red]")
                         ended.set()
+                if router.current() is None and not ended.is_set():
+                    out.print(f"[red]the router ended; see {home.gateway}/router.log[/red]")
+                    router.start()
         finally:
             end(started.values())
+            router.stop()
             deployer = build_deployer(settings)
             for product in products():
+                deployer.slot(CHALLENGER).stop(product)
                 deployer.stop(product)
             out.print("stopped")
 
@@ -77,6 +87,7 @@ def run_all(settings: Settings, out: Console) -> None:
 def _serve(settings: Settings, out: Console) -> None:
     home = settings.home_paths()
     for product in products():
+        gateway_store.follow_services(home, product)
         if Ledger(home.ledger(product)).current() is None:
             out.print(f"{product.key}: no release yet; `assay run` makes one")
             continue

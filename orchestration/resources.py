@@ -7,6 +7,7 @@ import dagster as dg
 from models.core.signing import ensure_keypair
 from orchestration.settings import Settings
 from stores.deployer import Deployer
+from stores.router_process import RouterProcess
 from stores.spool import TrafficPolicy
 
 
@@ -15,6 +16,13 @@ def build_deployer(settings: Settings) -> Deployer:
     home = settings.home_paths()
     _, public_key = ensure_keypair(home.keys)
     return Deployer(home.root, home.bentos, public_key, spool_mb=settings.spool_mb)
+
+
+def build_router(settings: Settings) -> RouterProcess:
+    """The router of this machine."""
+    return RouterProcess(
+        settings.home_paths(), settings.host, settings.port, spool_mb=settings.spool_mb
+    )
 
 
 def build_resources(settings: Settings) -> dg.Definitions:

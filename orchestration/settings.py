@@ -61,6 +61,9 @@ class Settings(BaseSettings):
         default="", description="Alerts nobody wants: `kind` or `kind:subject`, * allowed, spaced"
     )
 
+    host: str = Field(default="127.0.0.1", description="Address the gateway serves on")
+    port: int = Field(default=3100, ge=0, le=65535, description="Port of the gateway; 0: any")
+
     def home_paths(self) -> Home:
         """The home with an absolute root: child processes run elsewhere."""
         return Home(self.home.absolute())

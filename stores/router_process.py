@@ -33,6 +33,10 @@ _GRACE_SECONDS = 45.0
 _KEPT_LOGS = 5
 
 
+class RouterError(Exception):
+    """A router that does not start; the message says why and what to do."""
+
+
 class RouterRecord(Frozen):
     """A router that was started.
 
@@ -56,10 +60,13 @@ class RouterProcess:
         home: Whose routing table it follows.
         host: Address to serve on.
         port: 0 is the one it had, else any.
+        spool_mb: Bound on the log of what it answers without a service.
     """
 
-    def __init__(self, home: Home, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._home, self._host, self._port = home, host, port
+    def __init__(
+        self, home: Home, host: str = "127.0.0.1", port: int = 0, *, spool_mb: int = 512
+    ) -> None:
+        self._home, self._host, self._port, self._spool_mb = home, host, port, spool_mb
         self._runs = home.gateway / "runs"
         self._pointer = home.gateway / "router.json"
 
@@ -67,16 +74,21 @@ class RouterProcess:
         """Start it; one that runs is replaced and loses no request.
 
         Raises:
-            StartError: It did not start; one that ran still runs.
-            OSError: The port is taken.
+            RouterError: It did not start; one that ran still runs.
         """
         with self._alone():
             old = self.current()
             for folder in service_process.marked(self._runs):
                 if old is None or folder != old.folder:
                     service_process.stop(Path(folder), _GRACE_SECONDS)
-            with self._listener(old) as listener:
-                new = self._started(listener)
+            try:
+                with self._listener(old) as listener:
+                    new = self._started(listener)
+            except (service_process.StartError, OSError) as error:
+                where = f"{self._host}:{self._port or 'any port'}"
+                raise RouterError(
+                    f"the router does not start on {where}: {error}; mend it, or set ASSAY_PORT"
+                ) from error
             write_atomic(self._pointer, new.model_dump_json(indent=1))
             self._lead_to(Path(new.folder) / service_process.LOG)
             if old is not None:
@@ -103,6 +115,8 @@ class RouterProcess:
         folder = self._runs / f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
         environment = {
             "ASSAY_HOME": str(self._home.root),
+            "ASSAY_SPOOL": str(self._home.root / "spool"),
+            "ASSAY_SPOOL_MB": str(self._spool_mb),
             "ASSAY_KEYS": str(keys_path(self._home)),
             "ASSAY_SERVICE_TOKEN_FILE": str(service_token(self._home)),
         }
