@@ -1,6 +1,6 @@
 """The chain of one product, from its features to its service, and the way back. Read this first.
 
-    features -> dataset -> candidates -> evaluation -> promotion -> bento -> service
+    features -> dataset -> candidates -> evaluation -> promotion -> bento -> service, batch
     raw/{predictions, outcomes, refusals} -> traffic/* -> monitoring -> status
 
 ``promotion`` is the gate: when it says no it yields no output, and nothing after it runs. What a
@@ -15,17 +15,18 @@ from typing import Any
 
 import dagster as dg
 
+from assets import batch
 from assets.dbt import build_traffic_assets
 from assets.stages import bento, candidates, dataset, evaluation, monitoring, promotion, service
 from assets.status import build_status
 from assets.traffic import build_spool
 from models.contracts.product import ModelProduct
 
-STAGES = (dataset, candidates, evaluation, promotion, bento, service)
+STAGES = (dataset, candidates, evaluation, promotion, bento, service, batch)
 
 
 def build_product(product: ModelProduct) -> dg.Definitions:
-    """Every asset and check of one product, up to its service."""
+    """Every asset and check of one product, up to its service, and its files of rows."""
     return dg.Definitions(assets=[stage.build(product) for stage in STAGES])
 
 
