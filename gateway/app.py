@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
-from gateway import aliases, drain, traffic_log, versions
+from gateway import aliases, traffic_log, versions
 from gateway.aliases import Alias, Unfit
 from gateway.asked import ASKED, Asked
 from gateway.door import Door, for_gateway
@@ -24,6 +24,7 @@ from gateway.limits import Limits, from_environment
 from gateway.meters import METERS
 from gateway.mirror import Mirror
 from gateway.online import Online, path_of
+from gateway.own import Own
 from gateway.ports import FAULT_HEADER, Backend, Reply
 from gateway.products import Arrived, Products, reply
 from gateway.routes import Match, Routes
@@ -87,6 +88,7 @@ class Gateway:
         self._products = Products(
             self.follower, backend, Lane(self._rules), door, exposures=self._exposures
         )
+        self._own = Own(self.follower, self._known)
         self._versions = Versions(settings.admin_url)
         self._online = {
             alias.path: Online(path_of(self._known[alias.product].slug))
@@ -126,7 +128,7 @@ class Gateway:
 
     async def _answer(self, match: Match, scope: Message, receive: Receive) -> Reply:
         if match.kind == "system":
-            return self._system(match.name)
+            return self._own.answer(match.name)
         # the guard bounded the body of a POST, and nobody wants another
         body = await body_of(receive) if scope["method"] == "POST" else b""
         arrived = Arrived(ASKED.get(), dict(scope["headers"]), scope["query_string"], body)
@@ -160,53 +162,6 @@ class Gateway:
                 return await self._products.health(product, arrived)
             case _:
                 return self._products.models(product, match.version)
-
-    def _system(self, name: str) -> Reply:
-        match name:
-            case "/livez":
-                return _text(b"alive")
-            case "/readyz":
-                return self._ready()
-            case "/metrics":
-                return _text(METERS.exposition())
-            case "/health":
-                return reply(self._health())
-            case _:
-                return reply({"products": self._listed()})
-
-    def _ready(self) -> Reply:
-        """Whether new requests are welcome."""
-        if drain.leaving():
-            return _text(b"leaving", 503)
-        if not self.follower.current.generation:
-            return _text(b"no routing table yet", 503)
-        return _text(b"ready")
-
-    def _health(self) -> dict[str, object]:
-        """Which table is served, and which release of each product answers."""
-        table = self.follower.current
-        mine = ASKED.get().principal.may_ask
-        return {
-            "status": "ok" if table.generation else "starting",
-            "generation": table.generation,
-            "models": {key: routes.champion for key, routes in table.products.items() if mine(key)},
-        }
-
-    def _listed(self) -> list[dict[str, object]]:
-        """The products that the caller may ask."""
-        served = self.follower.current.products
-        mine = ASKED.get().principal.may_ask
-        return [
-            {
-                "product": key,
-                "title": product.title,
-                "contract": product.contract,
-                "model_version": served[key].champion if key in served else None,
-                "path": f"/v1/{key}",
-            }
-            for key, product in self._known.items()
-            if mine(key)
-        ]
 
     def _rule(self, product: str) -> Rule | None:
         routes = self.follower.current.products.get(product)
@@ -269,10 +224,6 @@ def refused(refusal: Refused) -> Reply:
 def _outside(answer: Reply) -> Reply:
     """An answer without what is nobody's business outside."""
     return answer._replace(headers=tuple([h for h in answer.headers if h[0] not in _INSIDE]))
-
-
-def _text(content: bytes, status: int = 200) -> Reply:
-    return Reply(status, ((b"content-type", b"text/plain; charset=utf-8"),), content)
 
 
 async def _wait(_: Message, receive: Receive, send: Send) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway import app as app_module
+from gateway import own as own_module
 from gateway import products as products_module
 from gateway import table as table_module
 from gateway.app import GatewaySettings, build
@@ -162,6 +163,6 @@ async def _ask(app: Any, method: str, target: str, body: Any = None, *headers: A
 def figures(monkeypatch: pytest.MonkeyPatch) -> Meters:
     """The meters of a router, for one test."""
     made = Meters("router")
-    for module in (app_module, products_module, table_module):
+    for module in (app_module, own_module, products_module, table_module):
         monkeypatch.setattr(module, "METERS", made)
     return made
