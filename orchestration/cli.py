@@ -16,6 +16,7 @@ from orchestration.cli_compare import compare
 from orchestration.cli_deploy import deploy
 from orchestration.cli_keys import keys
 from orchestration.cli_rollout import rollout
+from orchestration.cli_serve import add_serving_commands
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -41,9 +42,11 @@ def plain_errors() -> Iterator[None]:
     from stores.batch import BatchError
     from stores.bento_store import BentoError
     from stores.deployer import RolloutError
+    from stores.gateway_store import TableError
     from stores.home import MissingError
     from stores.ledger import LedgerError
     from stores.origin import OriginError
+    from stores.router_process import RouterError
 
     known = (
         ArtifactError,
@@ -55,6 +58,8 @@ def plain_errors() -> Iterator[None]:
         ProductError,
         RivalsError,
         RolloutError,
+        RouterError,
+        TableError,
     )
     try:
         yield
@@ -124,12 +129,13 @@ def monitor(
 @app.command()
 def status(product: MaybeProduct = None) -> None:
     """Products, what serves, what the gate and monitoring last said, who is waited for."""
-    from orchestration.console import product_table, status_table
+    from orchestration.console import front_door, product_table, status_table
 
     with plain_errors():
         chosen = _chosen(product)
         show = product_table(chosen[0], _settings()) if product else None
         out.print(show or status_table(chosen, _settings()))
+        out.print(f"front door  {front_door(_settings())}")
 
 
 @app.command()
@@ -218,41 +224,6 @@ def versions(
 
 
 @app.command()
-def serve(product: MaybeProduct = None) -> None:
-    """Start what the ledger says should serve; `assay stop` ends it."""
-    from assets.stages.service import roll_out
-    from orchestration.resources import build_deployer
-    from stores.ledger import Ledger
-
-    settings = _settings()
-    home = settings.home_paths()
-    with plain_errors():
-        chosen = [p for p in _chosen(product) if product or Ledger(home.ledger(p)).current()]
-        for one in chosen:
-            done = roll_out(one, home, build_deployer(settings), out.print)
-            out.print(f"{one.key}: {done.bento} at {done.url}")
-
-
-@app.command()
-def stop(product: MaybeProduct = None) -> None:
-    """Stop the services that run on this machine."""
-    from orchestration.resources import build_deployer
-
-    deployer = build_deployer(_settings())
-    for one in _chosen(product):
-        if deployer.stop(one):
-            out.print(f"stopped {one.key}")
-
-
-@app.command()
-def up() -> None:
-    """Dagster UI and daemon, MLflow UI and the services, until Ctrl-C."""
-    from orchestration.processes import run_all
-
-    run_all(_settings(), out)
-
-
-@app.command()
 def demo() -> None:
     """Raw data to a served champion with real requests; stops what it started."""
     from orchestration.demo import run_demo
@@ -265,6 +236,7 @@ app.command()(compare)
 app.command()(batch)
 app.command()(deploy)
 add_alert_commands(app)
+add_serving_commands(app)
 app.add_typer(keys, name="keys")
 app.add_typer(rollout, name="rollout")
 
