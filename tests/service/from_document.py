@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from gateway.openapi_routes import paths, probes, schemas
 from models import registry
 
-TENANT, TENANT_HEADER = "tenant", "x-assay-tenant"
+TENANT_HEADER = "x-assay-tenant"
+#: What bodies call the tenant.
+TENANTS = frozenset({"tenant", "domain"})
 #: Names by which clients call things of their own; the marks are there.
 OWN = frozenset({"event_id", "user", "user_id", "entity_id", "text", "context"})
 _NAMED = {"date-time": "2026-01-02T03:04:05Z", "uuid": "00000000-0000-4000-8000-000000000000"}
@@ -48,9 +50,10 @@ class Maker:
     def bodies(self, schema: Mapping[str, Any]) -> Iterator[Any]:
         """Bodies that a service may take, those with most of the client's own words first."""
         wants: tuple[Callable[[str], bool], ...] = (
-            lambda name: name in OWN or name == TENANT,
-            lambda name: name in {*OWN, TENANT} - {"event_id"},
-            lambda name: name == TENANT,
+            lambda name: name != "explain",  # the address says that
+            lambda name: name in OWN | TENANTS,
+            lambda name: name in (OWN | TENANTS) - {"event_id"},
+            lambda name: name in TENANTS,
             lambda _: False,
         )
         for want in wants:
@@ -58,7 +61,7 @@ class Maker:
 
     def _value(self, schema: Mapping[str, Any], name: str, want: Callable[[str], bool]) -> Any:
         schema = self._resolved(schema)
-        if name == TENANT:
+        if name in TENANTS:
             return self._tenant
         for known in ("const", "example", "enum"):
             if known in schema and schema.get("type") != "object":

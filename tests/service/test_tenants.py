@@ -75,7 +75,7 @@ def everything(made: Front, key: str, tenant: str, mark: str, more: str = "") ->
         if one.name == "GET /docs.json":
             continue
         for body in maker.bodies(one.schema) if one.schema else [None]:
-            headers = {TENANT_HEADER: tenant, "x-request-id": f"{one.name.split('/')[-1]}-1"}
+            headers = {TENANT_HEADER: tenant, "x-request-id": "r-1"}
             answer = made.ask(one.method, one.path + more, body, key, headers)
             if answer.status not in (400, 422):
                 break
@@ -147,12 +147,10 @@ def test_headers_of_ours_open_nothing(world: Front):
         "x-assay-purpose": "golden", "x-assay-release": VERSION, TENANT_HEADER: ACME,
     }  # fmt: skip
     for one in operations(told, {"version": VERSION}):
-        if one.schema is None:
-            continue
-        body = next(Maker(told, ACME, MARK).bodies(one.schema))
-        answer = world.ask(one.method, one.path, body, key, forged)
-        assert answer.status in (403, 422), (one.name, answer)
-        assert told_of_acme(answer, world) == []
+        for body in Maker(told, ACME, MARK).bodies(one.schema) if one.schema else ():
+            answer = world.ask(one.method, one.path, body, key, forged)
+            assert told_of_acme(answer, world) == [], one.name
+            assert ACME not in json.dumps(body) or answer.status in (400, 403, 422), one.name
 
 
 def test_a_key_of_one_product_opens_no_other_and_sees_no_other(world: Front):
