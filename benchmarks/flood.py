@@ -35,7 +35,7 @@ from gateway.limits import Limits
 from stores.golden import replay
 from stores.home import Home
 from stores.key_store import KeyStore, keys_path, service_token
-from tests.service.from_document import TENANT_HEADER, Maker, contracts, operations
+from tests.service.from_document import TENANT_HEADER, Maker, operations
 from tests.service.site import TENANTS
 
 ACME, GLOBEX = TENANTS
@@ -184,7 +184,6 @@ def attacks(report: Report, url: str, keys: Callable[..., str]) -> None:
     """All of them, against a router."""
     acme, globex = keys(ACME), keys(GLOBEX)
     document = httpx.get(f"{url}/docs.json", headers={"authorization": f"Bearer {acme}"}).json()
-    document = document if "openapi" in document else contracts()
     films = keys(GLOBEX, products=["recommendation/films"])
     most, wrong = Limits().connections, f"ak_{'0' * 12}_{'A' * 43}"
     post = hostile.Post(url, f"/v1/{TEXTS}/predict", acme)

@@ -16,8 +16,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.deployments import ROUTER, Running, deployments
-from tests.service.from_document import contracts
+from benchmarks.deployments import Running, deployments
 from tests.service.fuzzing import Found, fuzz
 from tests.service.site import TENANTS
 
@@ -34,7 +33,7 @@ def until(one: Running, cases: int, folder: Path) -> Found:
         phases = "examples,coverage,fuzzing" if seed == 1 else "fuzzing"
         found += fuzz(
             one.url, folder / one.name.replace("/", "-"), tenants=TENANTS, examples=EXAMPLES,
-            seed=seed, phases=phases, document=contracts() if one.name == ROUTER else None,
+            seed=seed, phases=phases,
         )  # fmt: skip
         if found.cases >= cases or found.failures:
             break

@@ -5,12 +5,8 @@ A new route is asked without a line here: bodies are made from schemas. Asserts 
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-
-from gateway.openapi_routes import paths, probes, schemas
-from models import registry
 
 TENANT_HEADER = "x-assay-tenant"
 #: What bodies call the tenant.
@@ -120,16 +116,3 @@ def operations(document: Mapping[str, Any], values: Mapping[str, str]) -> list[O
             schema = body["schema"] if body else None
             found.append(Operation(f"{method.upper()} {template}", method.upper(), path, schema))
     return found
-
-
-def contracts() -> dict[str, Any]:
-    """What every gateway has: the routes of all products, and the probes."""
-    known = registry.products()
-    told = [paths(one, f"/v1/{one.key}", f"{one.slug}.") for one in known]
-    named = [schemas(one, f"{one.slug}.") for one in known]
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "all products", "version": "1"},
-        "paths": dict(ChainMap(*told, probes())),
-        "components": {"schemas": dict(ChainMap(*named))},
-    }

@@ -87,7 +87,6 @@ def fuzz(
     headers: Mapping[str, str] | None = None,
     phases: str = "examples,coverage,fuzzing",
     only: str = "",
-    document: dict[str, Any] | None = None,
 ) -> Found:
     """Ask a service whatever its document allows, and much that it does not.
 
@@ -100,12 +99,11 @@ def fuzz(
         headers: Sent with every request, e.g. a key.
         phases: Of schemathesis.
         only: Regular expression of the paths; empty for all.
-        document: If not that of the service.
     """
     sent = dict(headers or {})
     folder.mkdir(parents=True, exist_ok=True)
     read_from, report = folder / "openapi.json", folder / f"report-{seed}.ndjson"
-    told = with_tenants(document or document_of(url, sent), tenants)
+    told = with_tenants(document_of(url, sent), tenants)
     read_from.write_text(json.dumps(told))
     line = [
         str(Path(sys.executable).parent / "schemathesis"), "run", str(read_from), "--url", url,
