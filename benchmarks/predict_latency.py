@@ -4,9 +4,10 @@
     python -m benchmarks.predict_latency --product moderation/text_toxicity --trials minilm_int8
 
 Trials of a product (all, or those named) are fitted on seeded rows or texts, sealed, built and
-rolled out as in production, with the prediction log on, beside a service whose only endpoint does
-nothing. One client, one kept connection: latency without queueing. Every figure is the median over
-the rounds of that round's quantile, so a burst of something else on the machine does not decide.
+rolled out as in production, with the prediction log on, and asked directly and through the router,
+beside a service whose only endpoint does nothing. One client, one kept connection: latency without
+queueing. Every figure is the median over the rounds of that round's quantile, so a burst of
+something else on the machine does not decide.
 Goals: p95 of one row within the product's gate, and for rows of numbers at most 1.5 times the empty
 endpoint's. Recommenders: ``benchmarks.recommend_latency``.
 """
@@ -31,6 +32,9 @@ from urllib.request import urlopen
 
 from models.contracts.product import ModelProduct, Trial
 from models.registry import get
+from stores.gateway_store import acknowledged, read_table
+from stores.home import Home
+from stores.router_process import RouterProcess
 from tests.service import small
 from tests.service.site import Built, Site
 
@@ -62,6 +66,7 @@ class Case:
     name: str
     port: int
     body: bytes
+    path: str = "/predict"
     rounds: list[list[float]] = field(default_factory=list)
 
     def ask(self, count: int) -> list[float]:
@@ -70,7 +75,7 @@ class Case:
         taken = []
         for _ in range(count):
             begun = time.perf_counter()
-            connection.request("POST", "/predict", self.body, {"content-type": "application/json"})
+            connection.request("POST", self.path, self.body, {"content-type": "application/json"})
             answer = connection.getresponse()
             answer.read()
             taken.append(time.perf_counter() - begun)
@@ -114,16 +119,20 @@ def empty_endpoint(folder: Path, kind: str, answer: str, value: str) -> Iterator
 @contextmanager
 def our_service(
     product: ModelProduct, root: Path, trial: Trial
-) -> Iterator[tuple[int, list[object]]]:
-    """Fit, seal, build and roll out one trial; gives port and valid rows."""
+) -> Iterator[tuple[int, int, list[object]]]:
+    """Fit, seal, build and roll out one trial; gives its port, its router's, and valid rows."""
     site = Site(root, product)
     built = site.make(VERSION, trial) if product.contract == "row_scores" else texts(site, trial)
+    router = RouterProcess(Home(site.root))
     try:
         done = site.deployer().roll_out(product, built.ref.tag, built.golden)
         with urlopen(f"{done.url}/health") as answer:
             assert json.load(answer)["prediction_log"] == "on"
-        yield int(done.url.rpartition(":")[2]), list(built.golden.rows)
+        ports = int(done.url.rpartition(":")[2]), router.start().port
+        acknowledged(Home(site.root), read_table(Home(site.root)).generation, 10.0)
+        yield *ports, list(built.golden.rows)
     finally:
+        router.stop()
         site.deployer().stop(product)
 
 
@@ -176,10 +185,13 @@ def main() -> None:
             Case("empty (sync, dict)", plain, b"{}"),
         ]
         for trial in trials:
-            port, rows = stack.enter_context(our_service(product, root / trial.name, trial))
+            ours = our_service(product, root / trial.name, trial)
+            port, front, rows = stack.enter_context(ours)
             for count in (1, 16):
                 body = json.dumps({"rows": rows[:count]}).encode()
-                cases.append(Case(f"{trial.name}, {count} row{'s' * (count > 1)}", port, body))
+                name = f"{trial.name}, {count} row{'s' * (count > 1)}"
+                path = f"/v1/{product.key}/predict"
+                cases += [Case(name, port, body), Case(f"router, {name}", front, body, path)]
         measure(cases, rounds)
     print(f"{rounds} rounds of {ONE_ROUND} requests each, {os.cpu_count()} cores\n")
     print(table(cases))

@@ -1,13 +1,14 @@
 """Roll forward and back under load, again and again: does any request fail, and how long is it?
 
-    python -m benchmarks.rollback_under_load [--rounds 4] [--clients 2]
+    python -m benchmarks.rollback_under_load [--rounds 4] [--clients 2] [--router]
 
 Two models of the first product, really fitted, sealed, built and rolled out as in production. While
 the service goes from one to the other and back, clients of three kinds ask without a pause or with
 one, and never retry: a new connection per request, a kept connection, and a kept connection that is
 idle for most of the time. An answer counts only if it has status 200 and the probability that the
-model it names gives offline; afterwards it must be in the prediction log. Goal: 0 failed and 0 lost
-of at least 10,000.
+model it names gives offline; afterwards it must be in the prediction log. With ``--router`` they
+ask the router, which is replaced by a fresh one after every second roll-out. Goal: 0 failed and 0
+lost of at least 10,000.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from typing import Any, NamedTuple
 import httpx
 
 from models.registry import get
+from stores.gateway_store import acknowledged, read_table
 from stores.home import Home
+from stores.router_process import RouterProcess
 from tests.service.site import Built, Site, draw
 from tests.service.spooled import bodies
 
@@ -76,7 +79,7 @@ class Seen:
 
 
 class Target(NamedTuple):
-    """What is asked: URL, one row, and what each version says to it offline."""
+    """What is asked: address of the route, one row, and what each version says to it offline."""
 
     url: str
     row: object
@@ -93,11 +96,11 @@ class Turn(NamedTuple):
 
 def ask(target: Target, kind: Kind, end: threading.Event, seen: Seen) -> None:
     """One client, until the end."""
-    with httpx.Client(base_url=target.url, limits=kind.limits, timeout=30) as client:
+    with httpx.Client(limits=kind.limits, timeout=30) as client:
         while not end.is_set():
             begun = time.monotonic()
             try:
-                told = judge(client.post("/predict", json={"rows": [target.row]}), target)
+                told = judge(client.post(target.url, json={"rows": [target.row]}), target)
                 answer = Answer(time.monotonic(), told["model_version"], told["prediction_id"])
                 seen.answered.append(answer)
             except (httpx.HTTPError, ValueError, KeyError) as error:
@@ -163,7 +166,7 @@ def version_of(built: Built) -> str:
 
 
 def roll(
-    site: Site, pair: tuple[Built, Built], rounds: int, clients: int
+    site: Site, pair: tuple[Built, Built], rounds: int, clients: int, router: RouterProcess | None
 ) -> tuple[Mapping[str, list[Seen]], list[Turn]]:
     """Forward and back under load, ``rounds`` times and on until there are enough requests."""
     first, second = pair
@@ -171,11 +174,17 @@ def roll(
     inputs = draw(site.product, 40, 101)[:1]  # the first golden row of the first model
     expected = {version_of(one): float(one.predictor.predict(inputs)[0]) for one in pair}
     turns: list[Turn] = []
-    with load(Target(done.url, first.golden.rows[0], expected), clients) as seen:
+    url = f"{done.url}/predict"
+    if router is not None:
+        url = f"{router.start().url}/v1/{site.product.key}/predict"
+        acknowledged(Home(site.root), read_table(Home(site.root)).generation, 10.0)
+    with load(Target(url, first.golden.rows[0], expected), clients) as seen:
         while len(turns) < 2 * rounds or total(seen) < LEAST:
             for to in (second, first):
                 turns.append(turn(site, to, seen))
                 print(f"{version_of(to)} after {turns[-1].total:.1f} s, {total(seen):,} requests")
+            if router is not None:
+                router.start()
     return seen, turns
 
 
@@ -207,13 +216,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=4, help="forward and back, at least")
     parser.add_argument("--clients", type=int, default=2, help="of each of the three kinds")
+    parser.add_argument("--router", action="store_true", help="ask the router, and replace it too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), get("risk/sync_conflict"))
         pair = site.make("v20260101_000000", seed=1), site.make("v20260108_000000", seed=2)
+        router = RouterProcess(Home(site.root)) if given.router else None
         try:
-            seen, turns = roll(site, pair, given.rounds, given.clients)
+            seen, turns = roll(site, pair, given.rounds, given.clients, router)
         finally:
+            if router is not None:
+                router.stop()
             site.deployer().stop(site.product)
         lost = not_logged(site, seen)
     print(f"\n{len(turns)} roll-outs, {os.cpu_count()} cores\n\n{table(seen)}\n")
