@@ -79,7 +79,7 @@ def status(answer: bytes) -> int:
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    before = HttpToolsProtocol.__dict__.get("__new__"), connections.Bounded.limits
+    limits = connections.Bounded.limits
     connections.install(Limits(connections=1))
     connections.install(LIMITS)
     found = Server(request.param)
@@ -87,9 +87,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield found
     finally:
         found.end()
-        if before[0] is None:
-            del HttpToolsProtocol.__new__
-        connections.Bounded.limits = before[1]
+        # not deleted: a class that once had a __new__ hands object's the arguments (bpo-5322)
+        HttpToolsProtocol.__new__ = lambda kind, *_, **__: object.__new__(kind)
+        connections.Bounded.limits = limits
 
 
 @pytest.fixture(autouse=True)

@@ -83,6 +83,7 @@ def until(true) -> None:
 def old(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A worker; its successor starts on the same socket."""
     monkeypatch.setattr(uvicorn.Server, "shutdown", uvicorn.Server.shutdown)  # undone at the end
+    monkeypatch.setattr(drain, "_LEAVING", threading.Event())
     drain.install()
     drain.install()
     with open_port("127.0.0.1", 0) as shared:
