@@ -44,6 +44,10 @@ REQUIREMENTS: Mapping[Contract, tuple[str, ...]] = MappingProxyType(
     }
 )  # fmt: skip
 
+#: Name of the bento of all products in one process; its service is ``bentos.front_door``.
+FRONT_DOOR = "front_door"
+#: What a gateway needs besides.
+_GATEWAY = ("orjson", "httptools", "redis", "hiredis")
 _PACKAGES = ("models", "gateway", "bentos")
 _BUILD_SECONDS = 300
 #: In a bento, what `bentoml containerize` builds its image by.
@@ -147,6 +151,40 @@ def verify(artifact: Path, public_key: Path) -> None:
         raise BentoError(f"{artifact} is not packed: {error}") from error
 
 
+def build_front_door(bento_home: Path, version: str) -> BentoRef:
+    """The bento of all products in one process: code only, the routing table says which models.
+
+    Args:
+        bento_home: BentoML's home; made when missing.
+        version: Of the code; a version that is there already is found again.
+
+    Raises:
+        BentoError: BentoML refused.
+    """
+    bento = bento_home / "bentos" / FRONT_DOOR / version
+    if not bento.is_dir():
+        bento_home.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".build-", dir=bento_home))
+        try:
+            _run({
+                "slug": FRONT_DOOR, "service": f"bentos.{FRONT_DOOR}.service:SERVICE",
+                "requirements": _of_all(), "title": "All products in one process",
+                "owner": "team-platform", "version": version, "source": str(_source(scratch)),
+            }, scratch)  # fmt: skip
+            made = scratch / bento.relative_to(bento_home)
+            shutil.copyfile(SERVICE_DOCKERFILE, made / _DOCKERFILE)
+            _adopt(made, bento)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return BentoRef(f"{FRONT_DOOR}:{version}", bento, "")
+
+
+def _of_all() -> tuple[str, ...]:
+    """What the services of all contracts need, and a gateway besides."""
+    needed = [name for names in REQUIREMENTS.values() for name in names]
+    return tuple(dict.fromkeys([*needed, *_GATEWAY]))
+
+
 def _run_build(product: ModelProduct, artifact: Path, version: str, scratch: Path) -> None:
     request = {
         "slug": product.slug,
@@ -159,6 +197,11 @@ def _run_build(product: ModelProduct, artifact: Path, version: str, scratch: Pat
         "artifact": str(artifact.resolve()),
         "source": str(_source(scratch)),
     }
+    _run(request, scratch)
+
+
+def _run(request: Mapping[str, Any], scratch: Path) -> None:
+    """Have a child build; its BentoML home is the scratch folder."""
     # BentoML looks for uv on the path, and would install it otherwise
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     done = subprocess.run(
@@ -169,7 +212,7 @@ def _run_build(product: ModelProduct, artifact: Path, version: str, scratch: Pat
     )  # fmt: skip
     if done.returncode:
         said = done.stderr[-4000:]
-        raise BentoError(f"BentoML could not build {product.slug}:{version}:\n{said}")
+        raise BentoError(f"BentoML could not build {request['slug']}:{request['version']}:\n{said}")
 
 
 def _source(scratch: Path) -> Path:
@@ -206,8 +249,11 @@ def _build_here(request: Mapping[str, Any]) -> None:
 
     tag = f"{request['slug']}:{request['version']}"
     labels = {"product": request["slug"], "owner": request["owner"].replace(":", "-")}
-    with bentoml.models.create(tag, labels=labels) as model:
-        shutil.copytree(request["artifact"], model.path_of(ARTIFACT))
+    arguments = {}
+    if "artifact" in request:
+        with bentoml.models.create(tag, labels=labels) as model:
+            shutil.copytree(request["artifact"], model.path_of(ARTIFACT))
+        arguments = {"product": request["product"], "model": tag, "version": request["version"]}
     bentoml.build(
         service=request["service"],
         name=request["slug"],
@@ -220,7 +266,7 @@ def _build_here(request: Mapping[str, Any]) -> None:
             "lock_packages": False,
         },
         build_ctx=request["source"],
-        args={"product": request["product"], "model": tag, "version": request["version"]},
+        args=arguments,
     )
 
 
