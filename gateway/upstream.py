@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 
 from gateway import tracing
 from gateway.headers import carried
+from gateway.lane import shed
 from gateway.meters import METERS
-from gateway.ports import FAULT_HEADER, Call, Reply, Unreachable
+from gateway.ports import FAULT_HEADER, Call, Reply, Shed, Unreachable
+from gateway.room import Room
 from gateway.wire import Lost, Wire
 from models.contracts.routing import RoutingTable
 
@@ -58,8 +60,9 @@ class HttpBackend:
         status = 0
         try:
             headers = [*carried(copy, self._token), *tracing.carry(copy)]
-            request = upstream.request(call, headers)
-            reply = await upstream.ask(request, call.asked.deadline - time.monotonic())
+            request, left = upstream.request(call, headers), call.asked.deadline - time.monotonic()
+            upstream.room.check(left, call.asked.purpose)
+            reply = await upstream.ask(request, left)
             status = reply.status
         except Lost as lost:
             METERS.inc("assay_upstream_failures_total", **told, kind=lost.kind)
@@ -70,6 +73,8 @@ class HttpBackend:
         except Out:
             METERS.inc("assay_upstream_failures_total", **told, kind="out")
             raise Unreachable(f"{call.version} of {call.product} is out") from None
+        except Shed as error:
+            return shed(call.product, error)
         finally:
             tracing.end(copy.trace, status)
         if status >= 500:
@@ -148,7 +153,7 @@ class Upstream:
         parts = urlsplit(url)
         self._address = parts.hostname or "", parts.port or 80
         self._host = parts.netloc.encode()
-        self._idle_seconds, self._room = idle_seconds, asyncio.Semaphore(most)
+        self._idle_seconds, self.room = idle_seconds, Room(most)
         self._idle: list[Wire] = []  # the newest last, and used first: the rest grows old
         self._sweeper: asyncio.TimerHandle | None = None
         self._prober: asyncio.Task[None] | None = None
@@ -183,9 +188,12 @@ class Upstream:
             raise Out
         if seconds <= 0:
             raise TimeoutError  # and not the release's fault
-        patience = None if math.isinf(seconds) else seconds + GRACE_SECONDS
+        loop = asyncio.get_running_loop()
+        until = None if math.isinf(seconds) else loop.time() + seconds + GRACE_SECONDS
+        async with asyncio.timeout_at(until):
+            await self.room.enter()  # that many ask is no fault of the release
         try:
-            async with asyncio.timeout(patience), self._room:
+            async with self.room.place(), asyncio.timeout_at(until):
                 reply = await self._sent(request)
         except (Lost, TimeoutError):
             self._failed()

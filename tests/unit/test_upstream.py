@@ -331,3 +331,24 @@ def test_a_new_table_keeps_connections_that_stay_and_ends_the_others():
         assert (await backend.ask(call(version="v2"))).status == 200
 
     asking(Server(_slowly), use)
+
+
+def test_a_crowd_is_sent_away_and_the_release_is_not_at_fault():
+    """One connection, 50 ms an answer: who would wait longer than half of his time is told so."""
+
+    async def slowly(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.05)
+        await says(heard, writer)
+
+    async def use(backend: HttpBackend, server: Server) -> None:
+        await backend.ask(call(seconds=5))
+        asked = [asyncio.create_task(backend.ask(call(seconds=0.6))) for _ in range(30)]
+        replies = await asyncio.gather(*asked)
+        statuses = {reply.status for reply in replies}
+        assert statuses == {200, 503}
+        shed = next(reply for reply in replies if reply.status == 503)
+        assert (b"retry-after", b"1") in shed.headers
+        assert FAULT_HEADER not in dict(shed.headers), "another release would not be asked"
+        assert (await backend.ask(call(seconds=5))).status == 200
+
+    asking(Server(slowly), use, most=1)
