@@ -120,7 +120,7 @@ class Follower:
         next_told = loop.time()
         try:
             while True:
-                if self.take() or loop.time() >= next_told:
+                if self._took() or loop.time() >= next_told:
                     next_told = loop.time() + TELL_SECONDS
                     await asyncio.to_thread(self._tell, self.instance())
                 await asyncio.sleep(POLL_SECONDS)
@@ -141,6 +141,15 @@ class Follower:
             answered={product: dict(counts) for product, counts in self._answered.items()},
             problems=(*wrong, *self._problems()),
         )
+
+    def _took(self) -> bool:
+        """Like `take`; whatever is wrong with a table, the next one is looked at."""
+        try:
+            return self.take()
+        except Exception as error:  # noqa: BLE001 - a gateway that follows no more looks alive
+            _LOG.exception("a routing table was not taken")
+            self._wrong = f"a table was not taken ({type(error).__name__})"
+            return False
 
     def _refuse(self, why: str) -> None:
         """Keep the table of before; told once, and in the instance file until it is mended."""

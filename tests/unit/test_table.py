@@ -187,6 +187,28 @@ def test_a_running_follower_says_so_and_leaves_nothing(home: Home, monkeypatch: 
     assert list((home.gateway / "instances").iterdir()) == []
 
 
+class _Fails(Told):
+    """A backend that cannot take its first table."""
+
+    def follow(self, table: RoutingTable) -> None:
+        super().follow(table)
+        if table.generation == 1:
+            raise RuntimeError("planted")
+
+
+def test_a_table_that_cannot_be_taken_does_not_end_the_following(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "TELL_SECONDS", 0.05)
+    write_table(home, flagged("cache"))
+    one = follower(home, _Fails())
+    (seen,) = asyncio.run(_run_for(one, 0.3))
+    assert (seen.generation, seen.problems) == (0, ("a table was not taken (RuntimeError)",))
+    write_table(home, flagged("mirror"))
+    assert asyncio.run(_run_for(one, 0.2))[0].generation == 2
+
+
 def test_a_products_routes_follow_what_runs_and_keep_what_was_set(home: Home):
     pinned = ProductRoutes(
         product=PRODUCT.key, champion=None, previous=None, members={}, pinned=True
