@@ -184,10 +184,11 @@ def run(site: Installation, name: str, requests: int) -> str:
 
 
 def logged(site: Installation) -> set[str]:
-    """Every prediction that is in the log."""
-    return {
-        str(body["prediction_id"]) for body in bodies(site.home.spool(site.product), "prediction")
-    }
+    """Every prediction that is in the log, which its writers rename files of meanwhile."""
+    while True:
+        with suppress(FileNotFoundError):
+            found = bodies(site.home.spool(site.product), "prediction")
+            return {str(body["prediction_id"]) for body in found}
 
 
 def line(name: str, step: RolloutStep, seen: Seen, lost: int, took: float) -> str:
