@@ -70,6 +70,7 @@ def gather(
     incidents = Alerts(home.alerts).incidents()
     pages = {f"Monitoring of {p.key}": f"{admin}/monitoring/{p.slug}/index.html" for p in products}
     still = [one for one in incidents if one.closed_at is None]
+    pages |= _rollout_pages(products, home, admin)
     reports = {
         f"Incident: {one.kind} {one.subject}": f"{admin}/alerts/{one.id}/incident.html"
         for one in still
@@ -81,6 +82,16 @@ def gather(
         runs=run_counts(instance, now_utc() - timedelta(days=DAYS)),
         links=pages | reports,
     )
+
+
+def _rollout_pages(products: Sequence[ModelProduct], home: Home, admin: str) -> dict[str, str]:
+    """The newest rollout's page of each product that had one."""
+    steps = [(one, Ledger(home.ledger(one)).rollout_step()) for one in products]
+    return {
+        f"Rollout of {one.key}": f"{admin}/rollouts/{one.slug}/{step.rollout_id}/report.html"
+        for one, step in steps
+        if step
+    }
 
 
 def product_status(
@@ -102,6 +113,7 @@ def product_status(
         url=serving.url if serving else None,
         result=read_latest(product, home),
         reports=read_reports(product, home),
+        rollout=ledger.rollout_step(),
     )
 
 

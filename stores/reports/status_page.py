@@ -16,6 +16,7 @@ from models.contracts.incidents import Incident
 from models.contracts.monitoring import OVERALL, MonitoringResult, VersionWindow, WindowReport
 from models.contracts.product import ModelProduct
 from models.contracts.results import Estimate, Release
+from models.contracts.rollout import RolloutStep
 from stores.files import write_atomic
 from stores.reports import monitoring_plots, words
 from stores.reports.monitoring_page import verdict_word
@@ -40,6 +41,7 @@ class ProductStatus:
         url: Where it answers; None when nothing serves it.
         result: What monitoring concluded; None before its first run.
         reports: Its windows, oldest first.
+        rollout: Newest step of its newest rollout; None before the first.
     """
 
     product: ModelProduct
@@ -50,6 +52,7 @@ class ProductStatus:
     url: str | None
     result: MonitoringResult | None
     reports: Sequence[WindowReport]
+    rollout: RolloutStep | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,9 @@ def _sections(data: StatusData, dpi: int) -> Iterator[Section]:
     releases = Table("What serves", [_release_row(one) for one in data.products])
     traffic = Table("Newest window of traffic", [_traffic_row(one) for one in data.products])
     yield Section("products", "Products", tables=(releases, traffic))
+    if rollouts := [_rollout_row(one, one.rollout) for one in data.products if one.rollout]:
+        table = Table("Newest rollout of each product", rollouts)
+        yield Section("rollouts", "Rollouts", tables=(table,))
     if data.incidents:
         table = Table("Newest incidents, open ones first", _incident_rows(data))
         yield Section("incidents", "Incidents", tables=(table,))
@@ -143,6 +149,19 @@ def _release_row(one: ProductStatus) -> Row:
         "Gate last said": one.decision,
         "Last evaluated": f"{one.evaluated_at:%Y-%m-%d %H:%M}" if one.evaluated_at else "never",
         "Owner": one.product.owner,
+    }
+
+
+def _rollout_row(one: ProductStatus, step: RolloutStep) -> Row:
+    return {
+        "Product": one.product.key,
+        "Rollout": f"{step.kind} {step.rollout_id}",
+        "Challenger": step.challenger,
+        "Phase": step.phase,
+        "Weight": words.percent(step.weight),
+        "Share served": words.percent(step.share),
+        "Units": step.units,
+        "Why": shorten(step.reason, 200, placeholder=" ...") or words.MISSING,
     }
 
 

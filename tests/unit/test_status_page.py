@@ -16,6 +16,7 @@ from models.contracts.results import Release
 from models.risk.sync_conflict.product import PRODUCT
 from orchestration.gauges import MOST_MOVED, RolloutGauge, exposition
 from stores.reports.status_page import ProductStatus, StatusData, render
+from tests.unit.rollout_sample import step
 from tests.unit.test_monitoring_page import REPORTS, data, estimate
 
 NOW = datetime(2030, 3, 5, tzinfo=UTC)
@@ -49,6 +50,14 @@ def page(*products: ProductStatus, incidents: tuple[Incident, ...] = ()) -> str:
 
 def words(html: str) -> str:
     return unescape(re.sub(r"<[^>]+>", " ", re.sub(r"data:image[^\"]+", "", html)))
+
+
+def test_the_newest_rollout_stands_beside_its_product():
+    assert "Newest rollout" not in page(product())
+    aborted = step(phase="aborted", weight=0.0, share=0.048, reason="errors: worse by 0.02")
+    text = words(page(product(rollout=aborted)))
+    for told in ("canary r1", "aborted", "4.8", "errors: worse by 0.02"):
+        assert told in text
 
 
 def test_a_quiet_home_says_so_and_shows_the_newest_window_of_the_champion():
