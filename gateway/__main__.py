@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from gateway import connections, door, drain, limits, logs, table, tracing
-from gateway.app import GatewaySettings, build
+from gateway.app import ADMIN_URL, GatewaySettings, build
 from gateway.errors import StartError
 from gateway.meters import METERS
 from gateway.upstream import HttpBackend
@@ -53,7 +53,10 @@ def serve(listener: socket.socket, ready: Callable[[], object] = lambda: None) -
     let_in, most = door.for_gateway(), limits.from_environment()
     door.require_closed(let_in, host)
     backend = HttpBackend(_token())
-    settings = GatewaySettings("router", f"http://{host}:{port}", table.places(), let_in, most)
+    settings = GatewaySettings(
+        "router", f"http://{host}:{port}", table.places(), let_in, most,
+        os.environ.get("ASSAY_ADMIN_URL", ADMIN_URL),
+    )  # fmt: skip
     app = build(settings, backend, problems=backend.problems)
     drain.install()
     connections.install(most)

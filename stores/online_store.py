@@ -14,22 +14,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from gateway.aliases import ALIASES
 from gateway.online import LEVELS, SCHEMA
 from models.contracts.product import EVENT_TIME, TENANT, ModelProduct
 from stores.files import sync_folder
 from stores.home import Home
+
+#: Products that a route may ask about with less than all columns.
+_ASKED = frozenset(alias.product for alias in ALIASES if alias.known)
 
 
 def build(home: Home, product: ModelProduct) -> Path | None:
     """Write the view anew.
 
     Returns:
-        Its file; None while there is no feature table.
+        Its file; None where no route asks for it, or while there is no feature table.
     """
     import pyarrow.parquet as pq
 
     table = home.table(product.data.features)
-    if not table.is_file():
+    if product.key not in _ASKED or not table.is_file():
         return None
     names = set(pq.read_schema(table).names)
     keys = {level: level for level in LEVELS if level in names and level != TENANT}

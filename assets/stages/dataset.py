@@ -30,6 +30,7 @@ from models.contracts.product import (
 )
 from models.contracts.results import CheckResult, Snapshot
 from models.kinds import Draft, kind_of
+from stores import online_store
 from stores.files import settle, sha256, unnamed_folder, write_atomic
 from stores.home import Home, MissingError
 from stores.origin import Origin
@@ -67,6 +68,7 @@ def take_snapshot(product: ModelProduct, home: Home, source: str) -> Taken:
     origin = {"source": source, "definition": definition}
     snapshot = _freeze(product, home, frame, parts, more=more, origin=origin)
     home.set_latest(product, "dataset", snapshot.snapshot_id)
+    online_store.build(home, product)
     return Taken(checks, snapshot)
 
 
