@@ -6,12 +6,15 @@ For benchmarks that ask all of them; nothing is measured here.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.watching import free_port, process, ready, until
 from models import registry
 from models.contracts.api import GoldenSet
+from stores.deployer import Deployer
 from stores.home import Home
 from stores.router_process import RouterProcess
 from tests.service.each import make
@@ -36,30 +39,43 @@ class Running(NamedTuple):
     golden: GoldenSet | None = None
 
 
-def deployments(stack: ExitStack, home: Path) -> list[Running]:
+def deployments(stack: ExitStack, home: Path, spool_mb: int = 512) -> list[Running]:
     """Start everything; the end of the stack stops it.
 
     Args:
         stack: Ends what runs.
         home: New; keys that are made in it before are asked for.
+        spool_mb: Bound of each service's log.
     """
     home.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    services = [service(stack, home, product.key) for product in registry.products()]
+    services = [service(stack, home, one.key, spool_mb) for one in registry.products()]
+    os.environ["ASSAY_ADMIN_URL"] = admin(stack, home)
     return [*services, router(stack, home)]
 
 
-def service(stack: ExitStack, home: Path, key: str) -> Running:
+def service(stack: ExitStack, home: Path, key: str, spool_mb: int = 512) -> Running:
     """A product's own service."""
     site = Site(home, registry.get(key))
     built = make(site, VERSION)
     stack.callback(site.end)
-    deployer = site.deployer()
+    deployer = Deployer(site.root, site.bentos, site.keys[1], spool_mb=spool_mb)
     deployer.roll_out(site.product, built.ref.tag, built.golden)
     record = deployer.current(site.product)
     if record is None:
         raise RuntimeError(f"{key} does not serve")
     return Running(key, record.url, record.pid, built.golden)
+
+
+def admin(stack: ExitStack, home: Path) -> str:
+    """The admin service of a home: the version routes of the router ask it. Its address."""
+    port = str(free_port())
+    line = [sys.executable, "-m", "uvicorn", "--factory", "orchestration.admin:app",
+            "--host", "127.0.0.1", "--port", port]  # fmt: skip
+    stack.enter_context(process(line, home / "admin.log", ASSAY_HOME=str(home)))
+    url = f"http://127.0.0.1:{port}"
+    until("the admin service answers", lambda: ready(f"{url}/metrics"))
+    return url
 
 
 def router(stack: ExitStack, home: Path) -> Running:

@@ -1,15 +1,13 @@
 """Do the figures live? Real Prometheus and Alertmanager over real processes, with planted faults.
 
-    python -m benchmarks.metrics_live [--seconds 60]
+    python -m benchmarks.metrics_live [--seconds 60] [--pictures FOLDER]
 
-A model of the first product is fitted, sealed, built and rolled out; the admin service runs beside
-it, and Prometheus and Alertmanager with the files that `assay dashboards` writes. Only times are
-shortened: nobody waits ten minutes for an alert here. First all is well: every panel's expression
-is asked for, and no rule may fire. Then faults are planted, one after the other, and each must
-reach a webhook through Alertmanager: a full log (503) and a dead admin service.
-Exit code 1 when a panel that has something to show is empty, a rule fires without a fault, or a
-fault is not told. Panels of what does not happen here (GPUs, a rollout, a cache) are listed as
-such; that they show data when it does is checked by tests/unit/test_promtool.py.
+Services, router (with API keys and Redis), the admin service and the pages of a second one over
+planted records (`planted`: what takes months) are scraped with the files that `assay dashboards`
+writes. First the router is asked, well and badly; then every panel and every rule is evaluated.
+Then faults are planted, one after the other, and each must reach a webhook through Alertmanager.
+Exit code 1 when a panel or the left side of a rule says nothing, a rule fires that should not, or
+a fault is not told. Nothing can be said of GPUs where there are none.
 """
 
 from __future__ import annotations
@@ -19,240 +17,266 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
+import psutil
 
-from models.contracts.watched import PANELS
+from benchmarks.deployments import ROUTER, Running, deployments
+from benchmarks.planted import CHALLENGER, plant
+from benchmarks.watching import TOOLS, Watch, free_port, process, ready, until, watch
+from models.contracts.routing import Member, Placement, RoutingTable, Rule
+from models.contracts.watched import PANELS, RULES
 from models.registry import get
-from stores.dashboards import Site as Where
-from stores.dashboards import dashboard_files
-from stores.deployer import Deployer
-from stores.files import write_atomic
-from tests.service.site import Built, Site
+from stores.gateway_store import with_product, write_table
+from stores.home import Home
+from stores.key_store import KeyStore, keys_path, service_token
 
-VERSION = "v20260101_000000"
+TEXTS, ROWS = "moderation/text_toxicity", "risk/sync_conflict"
 #: Small, so that it can be filled in seconds.
 SPOOL_MB = 2
-TOOLS = ("prometheus", "prometheus-alertmanager")
-#: Metrics that a service and its traffic move here; panels of others may be empty.
-MOVED = (
-    "assay_requests_total", "assay_request_seconds", "assay_predictions_total", "assay_score",
-    "assay_outcomes_total", "assay_spool_bytes", "assay_engines_loaded", "assay_engine_bytes",
-    "assay_engine_load_seconds", "assay_incidents_open",
-)  # fmt: skip
-#: Shortened: scraping, judging, gathering, and how long a condition must hold.
-FASTER = (
-    (re.compile(r"scrape_interval: \w+"), "scrape_interval: 5s"),
-    (re.compile(r"scrape_timeout: \w+"), "scrape_timeout: 5s"),
-    (re.compile(r"evaluation_interval: \w+"), "evaluation_interval: 1s"),
-    (re.compile(r"group_wait: \w+"), "group_wait: 1s\n    group_interval: 1s"),
-    (re.compile(r"for: (\d+)[mh]"), "for: 4s"),
-    # a service is looked for anew this often
-    (re.compile(r"(- url: \S+/targets)"), r"\1\n    refresh_interval: 2s"),
-)
+#: Only where there are GPUs.
+ELSEWHERE = ("assay_gpu_utilisation", "assay_gpu_memory_bytes")
+#: What the planted records must set off, and nothing else may fire while all is well.
+PLANTED = {"AssayServiceDown", "AssayRolloutShare", "AssayRunsFail"}
+#: They fire as well, and nobody is told: of a product that is down, warnings say nothing new.
+INHIBITED = {"AssayRolloutEvidence", "AssayDrift", "AssayQualityFell"}
+#: The comparison at the end of a rule.
+_LIMIT = re.compile(r" (==|<|>) ([\d.]+|on \(product\) .*|sum\(.*)$")
 
 
-class Watch(NamedTuple):
-    """Prometheus's address and the names of the alerts that the webhook was told."""
+class Client:
+    """Asks the router, well and badly.
 
-    prometheus: str
-    told: list[str]
-
-    def ask(self, expression: str) -> list[Any]:
-        """Samples of an expression now."""
-        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": expression})
-        answer.raise_for_status()
-        return list(answer.json()["data"]["result"])
-
-    def firing(self) -> set[str]:
-        """Alerts that hold."""
-        return {one["metric"]["alertname"] for one in self.ask('ALERTS{alertstate="firing"}')}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@contextmanager
-def process(line: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process until the end of the block."""
-    with log.open("wb") as stream:
-        made = subprocess.Popen(line, stdout=stream, stderr=stream, env=os.environ | environment)
-    try:
-        yield made
-    except TimeoutError as error:
-        error.add_note(f"{log.name} ends with\n{log.read_text()[-1500:]}")
-        raise
-    finally:
-        made.send_signal(signal.SIGTERM)
-        try:
-            made.wait(10)
-        except subprocess.TimeoutExpired:
-            made.kill()
-            made.wait()
-
-
-@contextmanager
-def webhook() -> Iterator[tuple[str, list[str]]]:
-    """An address that takes what Alertmanager tells, and the names it was told."""
-    told: list[str] = []
-
-    class Take(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            firing = (one for one in body["alerts"] if one["status"] == "firing")
-            told.extend(one["labels"]["alertname"] for one in firing)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/", told
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def watch(stack: ExitStack, folder: Path, admin: str) -> Watch:
-    """Prometheus and Alertmanager over what runs here."""
-    hook, told = stack.enter_context(webhook())
-    ours, manager = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    where = Where(routers=(), platform=admin, alertmanager=manager, webhook=hook)
-    for name, text in dashboard_files(where).items():
-        for slow, fast in FASTER if name.endswith(".yml") else ():
-            text = slow.sub(fast, text)  # noqa: PLW2901
-        write_atomic(folder / name, text)
-    prometheus, alertmanager = (str(shutil.which(tool)) for tool in TOOLS)
-    stack.enter_context(process(
-        [prometheus, f"--config.file={folder}/prometheus.yml",
-         f"--storage.tsdb.path={folder}/tsdb", f"--web.listen-address={ours}"],
-        folder / "prometheus.log",
-    ))  # fmt: skip
-    stack.enter_context(process(
-        [alertmanager, f"--config.file={folder}/alertmanager.yml",
-         f"--storage.path={folder}/alerts", f"--web.listen-address={manager}",
-         "--cluster.listen-address="],
-        folder / "alertmanager.log",
-    ))  # fmt: skip
-    for address in (ours, manager):
-        until(f"{address} is ready", lambda address=address: ready(f"http://{address}/-/ready"))
-    return Watch(f"http://{ours}", told)
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=30).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def until(what: str, holds: Callable[[], bool], seconds: float = 120.0) -> float:
-    """Wait for something; how long it took.
-
-    Raises:
-        TimeoutError: It did not happen.
+    Args:
+        url: Of the router.
+        key: May everything.
+        slow: Has a rate of one row a second.
+        rows: Valid rows of ``ROWS``.
     """
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > seconds:
-            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.2)
-    return time.monotonic() - begun
 
+    def __init__(self, url: str, key: str, slow: str, rows: list[Any]) -> None:
+        self._http = httpx.Client(base_url=url, timeout=20)
+        self._key, self._slow, self.rows = key, slow, rows
+        self._number = 0
 
-def ask(url: str, built: Built, end: float, rows: int) -> None:
-    """Predictions, outcomes and refusals until the end."""
-    asked = [dict(row, event_id=f"e{n}") for n, row in enumerate(built.golden.rows[:rows])]
-    with httpx.Client(base_url=url, timeout=10) as client:
+    def post(self, path: str, body: Any, key: str | None = None) -> int:
+        """The status; 0 when nobody answers."""
+        bearer = {"authorization": f"Bearer {key or self._key}"}
+        try:
+            return self._http.post(path, json=body, headers=bearer).status_code
+        except httpx.HTTPError:
+            return 0
+
+    def round(self) -> None:
+        """Predictions that are new and said before, outcomes, refusals."""
+        self._number += 1
+        for text in ("always the same", f"number {self._number}"):
+            body = {"rows": [{"tenant": "acme", "text": text}]}
+            self.post(f"/v1/{TEXTS}/predict", body)
+        asked = [dict(row, event_id=f"e{n}") for n, row in enumerate(self.rows[:2])]
+        self.post(f"/v1/{ROWS}/predict", {"rows": asked})
+        self.post(f"/v1/{ROWS}/predict", {"rows": "none"})
+        told = {"outcomes": [{"event_id": "e0", "tenant": "acme", "label": 1}]}
+        self.post(f"/v1/{ROWS}/outcome", told)
+        self.post("/no/such/path", {})
+
+    def misuse(self) -> None:
+        """Wrong keys, and a key that is too fast."""
+        self.post("/v1/products", {}, f"ak_{'0' * 12}_{'A' * 43}")
+        self.post(f"/v1/{TEXTS}/predict", {"rows": [{"tenant": "acme", "text": "x"}]}, self._slow)
+
+    def for_seconds(self, seconds: float, *acts: Callable[[], None]) -> None:
+        """Do these again and again."""
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
-            client.post("/predict", json={"rows": asked})
-            client.post("/predict", json={"rows": "none"})
-            client.post("/outcome", json={"outcomes": [{"event_id": "e0", "label": 1}]})
-            client.get("/no/such/path")
+            for act in acts:
+                act()
             time.sleep(0.05)
 
 
-def panels(seen: Watch) -> list[str]:
-    """Print every panel; titles of those that are empty and should not be."""
-    missing = []
+def names(expression: str) -> set[str]:
+    """Metrics of an expression."""
+    return set(re.findall(r"assay_[a-z0-9_]+?(?=_bucket|_sum|_count|\b)", expression))
+
+
+def evaluated() -> Iterator[tuple[str, str]]:
+    """What it is called, and the expression, of every panel and every rule without its limit."""
     for panel in PANELS:
         for legend, expression in panel.expressions.items():
-            found = [one for one in seen.ask(expression) if one["value"][1] != "NaN"]
-            names = set(re.findall(r"assay_[a-z0-9_]+?(?=_bucket|_sum|_count|\b)", expression))
-            wanted = names <= set(MOVED) and "5.." not in expression
-            state = f"{len(found)} series" if found else "EMPTY" if wanted else "nothing here"
-            print(f"| {panel.section} | {panel.title} | {legend} | {state} |")
-            missing += [panel.title] if wanted and not found else []
+            yield f"{panel.section}: {panel.title} ({legend})", expression
+    for rule in RULES:
+        yield f"rule {rule.alert}", _LIMIT.sub("", rule.expression)
+
+
+def with_data(seen: Watch) -> dict[str, int]:
+    """Title to the number of its series, where there are any."""
+    found = {
+        title: sum(one["value"][1] != "NaN" for one in seen.ask(expression))
+        for title, expression in evaluated()
+    }
+    return {title: count for title, count in found.items() if count}
+
+
+def without_data(found: dict[str, int]) -> list[str]:
+    """Print all; what said nothing at any time, and may not."""
+    missing = []
+    print("| what | says |\n| --- | --- |")
+    for title, expression in evaluated():
+        elsewhere = names(expression) & set(ELSEWHERE) or "absent(" in expression
+        count = found.get(title, 0)
+        state = f"{count} series" if count else "nothing here" if elsewhere else "EMPTY"
+        print(f"| {title} | {state} |")
+        missing += [title] if state == "EMPTY" else []
     return missing
 
 
-def plant(seen: Watch, fault: str, act: Callable[[], object], alerts: set[str]) -> bool:
-    """Let something go wrong and wait until the webhook was told."""
-    act()
+def planted(seen: Watch, fault: str, alerts: set[str], *acts: Callable[[], object]) -> bool:
+    """Let something go wrong until the webhook was told."""
+
+    def told() -> bool:
+        for act in acts:
+            act()
+        return alerts <= set(seen.told)
+
     try:
-        taken = until(fault, lambda: alerts <= set(seen.told))
+        taken = until(fault, told, 150)
     except TimeoutError:
-        print(f"| {fault} | {', '.join(sorted(alerts))} | NOT TOLD: {set(seen.told)} |")
+        print(f"| {fault} | {', '.join(sorted(alerts))} | NOT TOLD: {sorted(set(seen.told))} |")
         return False
-    print(f"| {fault} | {', '.join(sorted(alerts))} | told after {taken:.0f} s |")
+    print(f"| {fault} | {', '.join(sorted(alerts))} | told after {taken:.0f} s |", flush=True)
     return True
 
 
-def fill(url: str, built: Built) -> None:
-    """Ask until the log is full and answers 503, and some times more."""
-    with httpx.Client(base_url=url, timeout=30) as client:
-        refused = 0
-        while refused < 60:
-            answer = client.post("/predict", json={"rows": list(built.golden.rows) * 10})
-            refused += answer.status_code == 503
-            time.sleep(0.1 if answer.status_code == 503 else 0)
+def compared(home: Home, texts: Running) -> None:
+    """A challenger that gets a share and copies, and a rule below both; by the table alone."""
+    other = Member(version=CHALLENGER, semver="1.1.0", url=texts.url, artifact=None)
+    placement = Placement(
+        rollout_id="r20260101_000000", kind="canary", challenger=CHALLENGER, weight=0.25,
+        mirror=1.0, sticky="unit",
+    )  # fmt: skip
+    labels = dict.fromkeys(get(TEXTS).data.labels, 0.1)
+    rule = Rule(product=TEXTS, probability=0.1, threshold=0.5, labels=labels)
+
+    def changed(table: RoutingTable) -> RoutingTable:
+        routes = table.products[TEXTS]
+        update = {"members": {**routes.members, CHALLENGER: other}, "placement": placement,
+                  "rule": rule}  # fmt: skip
+        return with_product(table, routes.model_copy(update=update))
+
+    write_table(home, changed)
+
+
+def kill(pid: int) -> None:
+    """A process and all it started, as a machine that goes away; again is nothing."""
+    if not psutil.pid_exists(pid):
+        return
+    for one in (*psutil.Process(pid).children(recursive=True), psutil.Process(pid)):
+        one.kill()
+
+
+def fill(one: Running, token: str) -> Callable[[], None]:
+    """Rows for a service's log, past the router."""
+    rows = list(one.golden.rows) * 10 if one.golden else []
+
+    def asked() -> None:
+        headers = {"x-assay-service-token": token}
+        httpx.post(f"{one.url}/predict", json={"rows": rows}, headers=headers, timeout=30)
+
+    return asked
+
+
+def pictures(folder: Path, prometheus: str, admins: dict[str, str]) -> None:
+    """What a person sees: a graph of Prometheus's own page, its alerts, the status pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = "sum by (source, product) (rate(assay_requests_total[1m]))"
+    query = str(httpx.QueryParams({"g0.expr": graph, "g0.tab": "0", "g0.range_input": "5m"}))
+    pages = {"graph": f"{prometheus}/graph?{query}", "alerts": f"{prometheus}/classic/alerts"}
+    for name, url in (pages | admins).items():
+        subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+             "--window-size=1400,1800", "--virtual-time-budget=8000",
+             f"--screenshot={folder / name}.png", url],
+            capture_output=True, timeout=90, check=False,
+        )  # fmt: skip
+
+
+def start(stack: ExitStack, home: Home) -> tuple[dict[str, Running], list[str], list[Any]]:
+    """Redis, services, router, both admins: what answers, where the admins are, the processes."""
+    redis = free_port()
+    line = ["redis-server", "--port", str(redis), "--save", "", "--appendonly", "no"]
+    store = stack.enter_context(process(line, home.root / "redis.log"))
+    os.environ["ASSAY_REDIS_URL"] = f"redis://127.0.0.1:{redis}/0"
+    running = {one.name: one for one in deployments(stack, home.root, spool_mb=SPOOL_MB)}
+    where, admins = [], []
+    worse = Home(home.root / "planted")
+    plant(worse)
+    for folder, app in ((home, "orchestration.admin:app"), (worse, "benchmarks.planted:app")):
+        where.append(f"127.0.0.1:{free_port()}")
+        line = [sys.executable, "-m", "uvicorn", "--factory", app, "--host", "127.0.0.1",
+                "--port", where[-1].partition(":")[2]]  # fmt: skip
+        log = folder.root / "pages.log"
+        admins.append(stack.enter_context(process(line, log, ASSAY_HOME=str(folder.root))))
+        until(f"{app} answers", lambda: ready(f"http://{where[-1]}/metrics"))
+    return running, where, [store, *admins]
 
 
 def main() -> None:
+    """Start everything, ask, look, plant, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="of load while all is well")
+    parser.add_argument("--pictures", type=Path, help="folder for pictures of the pages")
     given = parser.parse_args()
-    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
+    if absent := [tool for tool in (*TOOLS, "redis-server") if shutil.which(tool) is None]:
         raise SystemExit(f"install {', '.join(absent)}")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        site = Site(Path(name), get("risk/sync_conflict"))
-        built = site.make(VERSION)
-        deployer = Deployer(site.root, site.bentos, site.keys[1], spool_mb=SPOOL_MB)
-        stack.callback(site.end)
-        url = deployer.roll_out(site.product, built.ref.tag, built.golden).url
-        admin = f"127.0.0.1:{free_port()}"
-        line = [sys.executable, "-m", "uvicorn", "--factory", "orchestration.admin:app",
-                "--host", "127.0.0.1", "--port", admin.partition(":")[2]]  # fmt: skip
-        served = stack.enter_context(process(line, site.root / "admin.log", ASSAY_HOME=name))
-        until("admin answers", lambda: ready(f"http://{admin}/metrics"))
-        seen = watch(stack, site.root / "watch", admin)
-        ask(url, built, time.monotonic() + given.seconds, rows=2)
-        print("| section | panel | legend | now |\n| --- | --- | --- | --- |")
-        missing, early = panels(seen), seen.firing()
-        seen.told.clear()  # before the first scrape the admin service was gone
-        print(f"\nfiring while all is well: {sorted(early) or 'nothing'}\n")
+        home = Home(Path(name) / "home")
+        (home.root / "planted").mkdir(parents=True)
+        keys = KeyStore(keys_path(home))
+        given_to = {"tenants": ["*"], "products": ["*"], "roles": ["predict", "outcome"], "by": "x"}
+        fast, slow = (keys.add(**given_to, rate=rate, burst=burst).presented  # type: ignore[arg-type]
+                      for rate, burst in ((1e6, 10**6), (1.0, 1)))  # fmt: skip
+        running, admins, (store, *_) = start(stack, home)
+        router, rows = running[ROUTER], running[ROWS].golden
+        seen = watch(stack, home.root / "watch", router.url.partition("://")[2], admins)
+        client = Client(router.url, fast, slow, json.loads(rows.model_dump_json())["rows"] if rows
+                        else [])  # fmt: skip
+        compared(home, running[TEXTS])
+        client.for_seconds(given.seconds, client.round)
+        found = with_data(seen)
+        print(f"\nfiring before any fault: {sorted(seen.firing())}\n")
+        early = seen.firing() ^ (PLANTED | INHIBITED)
+        if given.pictures:
+            both = {"status": f"http://{admins[0]}/", "planted": f"http://{admins[1]}/"}
+            pictures(given.pictures, seen.prometheus, both)
+        token = service_token(home).read_text(encoding="ascii")
         print("| fault | alert | webhook |\n| --- | --- | --- |")
         told = [
-            plant(seen, "full log", lambda: fill(url, built), {"AssayLogRefused", "AssayErrors"}),
-            plant(seen, "dead admin service", served.kill, {"AssayGone"}),
-        ]
+            planted(seen, "planted records", PLANTED),
+            planted(seen, "wrong keys, keys that are too fast",
+                    {"AssayKeysRefused", "AssayRateLimited"},
+                    lambda: client.for_seconds(1, client.misuse)),
+            planted(seen, "Redis gone", {"AssayCacheDown"}, store.kill,
+                    lambda: client.for_seconds(1, client.round)),
+            planted(seen, "a full log", {"AssayLogRefused", "AssayErrors"},
+                    fill(running[ROWS], token)),
+            planted(seen, "a service killed", {"AssayFallback"},
+                    partial(kill, running[TEXTS].pid),
+                    lambda: client.for_seconds(1, client.round)),
+        ]  # fmt: skip
+        print()
+        missing = without_data(with_data(seen) | found)
+        if given.pictures:
+            pictures(given.pictures / "after", seen.prometheus, {})
+        told += [planted(seen, "router killed", {"AssayGatewayDown"}, partial(kill, router.pid))]
     print(f"\nempty and should not be: {missing or 'nothing'}")
     raise SystemExit(1 if missing or early or not all(told) else 0)
 

@@ -72,6 +72,7 @@ class Pool(Generic[T, R]):
         self._queue = METERS.bound("assay_queue_rows", product=product)
         self._waited = METERS.bound("assay_queue_seconds", product=product)
         self._took = METERS.bound("assay_model_seconds", product=product)
+        METERS.bound("assay_shed_total", product=product, reason="queue")  # 0 is said, too
         self._lanes = [
             threading.Thread(target=self._work, name=f"model_{number}", daemon=True)
             for number in range(lanes)

@@ -46,8 +46,9 @@ class Mirror:
         Returns:
             Whether it was sent.
         """
+        dropped = METERS.bound("assay_mirror_dropped_total", product=call.product)  # 0 is said, too
         if self._under_way[call.product] >= self._most:
-            METERS.inc("assay_mirror_dropped_total", product=call.product)
+            dropped.inc()
             return False
         METERS.inc("assay_mirror_total", product=call.product)
         self._under_way[call.product] += 1

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from gateway.aliases import ALIASES, request_type
 from gateway.door import Door
@@ -18,7 +19,7 @@ from gateway.keys import KeyRing
 from gateway.ports import Call, Reply
 from models import registry
 from models.contracts.api import request_model
-from models.contracts.api.aliases import version_id
+from models.contracts.api.aliases import AutoRollbackRequest, version_id
 from models.moderation.text_toxicity.product import PRODUCT as TEXTS
 from models.recommendation.films.product import PRODUCT as FILMS
 from models.risk.sync_conflict.product import PRODUCT as RISK
@@ -246,3 +247,9 @@ def test_version_routes_refuse_what_names_no_product(world: Callable[..., World]
 def test_versions_are_taken_with_and_without_their_v():
     assert {version_id("20241201_143022"), version_id("v20241201_143022")} == {"v20241201_143022"}
     assert version_id(None) is None
+
+
+def test_a_number_of_rows_is_one_that_json_can_carry_on():
+    """Found by fuzzing: 2**64 passed and could not be written for the admin service."""
+    with pytest.raises(ValidationError):
+        AutoRollbackRequest.model_validate({"current_accuracy": 0.5, "rows": 2**64})

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from models.contracts.api.common import STRICT, RiskLevel
 from models.contracts.api.rankings import MAX_K
-from models.contracts.api.rows import row_model
+from models.contracts.api.rows import EXACT_INT, row_model
 from models.contracts.api.texts import MAX_TEXT
 from models.contracts.base import Frozen
 from models.contracts.product import TENANT, TEXT, USER, ModelProduct
@@ -241,7 +241,7 @@ class AutoRollbackRequest(_Version):
     """What traffic shows; the release before serves when the drop is large and proven."""
 
     current_accuracy: float = Field(ge=0, le=1)
-    rows: int = Field(ge=1, description="How many rows it was measured on")
+    rows: int = Field(ge=1, le=EXACT_INT, description="How many rows it was measured on")
     degradation_threshold: float = Field(default=0.05, ge=0, lt=1)
 
 
