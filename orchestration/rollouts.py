@@ -175,7 +175,10 @@ def _look(place: Place, step: RolloutStep, plan: RolloutPlan) -> RolloutStep | N
     place.give(step, plan)
     tally = place.count(step, plan)
     seen = share(tally)
-    reason = place.broken(step) or enforced(seen, place.routes(step))
+    routes = place.routes(step)
+    if seen.weight != step.weight:  # the journal is still in the stage before
+        routes = routes._replace(told=None)
+    reason = place.broken(step) or enforced(seen, routes)
     verdict = decide(plan, step, tally, reason, place.elapsed(step))
     if (verdict.phase, verdict.stage) == (step.phase, step.stage):
         return None

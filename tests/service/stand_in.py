@@ -1,7 +1,8 @@
 """A master in place of BentoML's, for tests of what the deployer decides: it starts in a moment.
 
 It takes the same arguments, descriptor, door and ready file, and answers by its bento's version:
-``v1`` and ``v2`` rightly (the row's value), ``wrong`` wrongly; ``dies`` does not start.
+``v1`` and ``v2`` rightly (the row's value), ``wrong`` wrongly, ``other`` the other way round but
+for what golden requests ask (quarters); ``dies`` does not start.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         rows = json.loads(self.rfile.read(int(self.headers["content-length"])))["rows"]
-        shift = 0.1 if VERSION == "wrong" else 0.0
-        self._say({"predictions": [self._row(row["value"] + shift) for row in rows]})
+        self._say({"predictions": [self._row(self._answer(row["value"])) for row in rows]})
+
+    def _answer(self, value: float) -> float:
+        if VERSION == "other" and value % 0.25:
+            return 1 - value
+        return value + (0.1 if VERSION == "wrong" else 0.0)
 
     def _row(self, probability: float) -> dict[str, object]:
         level = "high" if probability >= 0.5 else "low"

@@ -146,6 +146,15 @@ def test_gateways_that_count_another_share_than_the_journal_end_it(place):
     assert "the gateways count 33.3% for the challenger, the journal 20.0%" in step.reason
 
 
+def test_a_journal_that_is_still_in_the_stage_before_contradicts_nobody(place):
+    start(place)
+    served(place, 1_200)
+    place.gateway(answered={PRODUCT.key: {OLD: 960, NEW: 240}})
+    assert tick(place).stage == 1
+    place.gateway(answered={PRODUCT.key: {OLD: 1_160, NEW: 440}})  # half of what came since
+    assert tick(place).phase == "running"
+
+
 def test_a_champion_that_somebody_else_changed_ends_it(place):
     start(place)
     third = "v20260103_000000"
