@@ -57,6 +57,7 @@ def single(products: Sequence[ModelProduct]) -> dict[str, Any]:
     cores = max(one.serving.cores for one in products)
     memory = sum(one.serving.memory_mb for one in products)
     environment = service_environment("single") | router_environment() | _TRACES
+    environment |= {"OTEL_SERVICE_NAME": "assay-front-door"}
     front = {
         "image": f"{IMAGES}/front-door:${{FRONT_DOOR_TAG:-{NOT_RELEASED}}}",
         **_OURS,
@@ -65,6 +66,8 @@ def single(products: Sequence[ModelProduct]) -> dict[str, Any]:
         "volumes": [
             "./gateway/single.json:/etc/assay/table.json:ro",
             f"{_HOME}/gateway:{STATE}/gateway",
+            f"{_HOME}/rollouts:{STATE}/rollouts",
+            f"{_HOME}/online:{STATE}/online:ro",
             f"{_HOME}/bentos/models:{BENTOS}/models:ro",
             f"{_HOME}/spool:{SPOOL}",
         ],
@@ -91,6 +94,7 @@ def _router(products: Sequence[ModelProduct]) -> dict[str, Any]:
             "./gateway/table.json:/etc/assay/table.json:ro",
             f"{_HOME}/gateway:{STATE}/gateway",
             f"{_HOME}/rollouts:{STATE}/rollouts",
+            f"{_HOME}/online:{STATE}/online:ro",
             f"{_HOME}/spool:{STATE}/spool",
         ],
         "secrets": ["api-keys", "service-token"],
