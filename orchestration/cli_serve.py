@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from models.contracts.product import ModelProduct
+    from orchestration.settings import Settings
 
 out = Console()
 
@@ -18,10 +23,15 @@ def add_serving_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def serve(product: MaybeProduct = None) -> None:
+def serve(
+    product: MaybeProduct = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="All products in one process, for a small machine")
+    ] = False,
+) -> None:
     """Start what the ledger says should serve; for all products the router too.
 
-    `assay stop` ends it.
+    With --single, one process answers for all, on the router's address. `assay stop` ends it.
     """
     from assets.stages.service import roll_out
     from models.registry import get, products
@@ -34,12 +44,34 @@ def serve(product: MaybeProduct = None) -> None:
     home = settings.home_paths()
     with plain_errors():
         released = [one for one in products() if Ledger(home.ledger(one)).current()]
+        if single:
+            out.print(f"front door: {_serve_single(released, settings)}")
+            return
         for one in [get(product)] if product else released:
             done = roll_out(one, home, build_deployer(settings), out.print)
             out.print(f"{one.key}: {done.bento} at {done.url}")
         if product is None:
             router = build_router(settings)
             out.print(f"front door: {(router.current() or router.start()).url}")
+
+
+def _serve_single(released: Sequence[ModelProduct], settings: Settings) -> str:
+    """Pack what serves, write the table, start the process; its address."""
+    from assets.code_version import code_version
+    from assets.stages.bento import current_release, pack
+    from models.core.signing import ensure_keypair
+    from orchestration.resources import build_router
+    from stores.bento_store import build_front_door
+    from stores.gateway_store import follow_ledger
+    from stores.router_process import Single
+
+    home = settings.home_paths()
+    for one in released:
+        pack(one, current_release(one, home), home)
+        follow_ledger(home, one)
+    ref = build_front_door(home.bentos, code_version("bentos.front_door.service"))
+    _, public_key = ensure_keypair(home.keys)
+    return build_router(settings).start(Single(ref.tag, home.bentos, public_key)).url
 
 
 def stop(product: MaybeProduct = None) -> None:

@@ -162,6 +162,22 @@ def follow_services(home: Home, product: ModelProduct, *, stopping: bool = False
     return write_table(home, lambda table: refreshed(table, home, product, members, champion))
 
 
+def follow_ledger(home: Home, product: ModelProduct) -> RoutingTable:
+    """Write a product's packed releases into the table, for a gateway that holds models itself.
+
+    Args:
+        home: Of the deployment.
+        product: Whose current release serves, with the one before it to fall back to.
+    """
+    ledger = Ledger(home.ledger(product))
+    current = ledger.current()
+    wanted = [one.version for one in (ledger.previous(), current) if one]
+    members = [member(home, product, version, None) for version in wanted]
+    packed = [one for one in members if one.artifact]
+    champion = current.version if current else None
+    return write_table(home, lambda table: refreshed(table, home, product, packed, champion))
+
+
 def member(home: Home, product: ModelProduct, version: str, url: str | None) -> Member:
     """A release as the table has it.
 

@@ -16,6 +16,7 @@ import socket
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock
 
@@ -53,6 +54,20 @@ class RouterRecord(Frozen):
     started_at: datetime
 
 
+class Single(NamedTuple):
+    """The gateway that has all models in its own process.
+
+    Attributes:
+        tag: Of its bento.
+        bento_home: BentoML's home.
+        public_key: Key the models must verify against.
+    """
+
+    tag: str
+    bento_home: Path
+    public_key: Path
+
+
 class RouterProcess:
     """The router of one home.
 
@@ -70,8 +85,11 @@ class RouterProcess:
         self._runs = home.gateway / "runs"
         self._pointer = home.gateway / "router.json"
 
-    def start(self) -> RouterRecord:
+    def start(self, single: Single | None = None) -> RouterRecord:
         """Start it; one that runs is replaced and loses no request.
+
+        Args:
+            single: Start this instead of a router, on the same address.
 
         Raises:
             RouterError: It did not start; one that ran still runs.
@@ -83,7 +101,7 @@ class RouterProcess:
                     service_process.stop(Path(folder), _GRACE_SECONDS)
             try:
                 with self._listener(old) as listener:
-                    new = self._started(listener)
+                    new = self._started(listener, single)
             except (service_process.StartError, OSError) as error:
                 where = f"{self._host}:{self._port or 'any port'}"
                 raise RouterError(
@@ -108,25 +126,35 @@ class RouterProcess:
                 service_process.stop(Path(folder), _GRACE_SECONDS)
             return bool(found)
 
-    def _started(self, listener: socket.socket) -> RouterRecord:
+    def _started(self, listener: socket.socket, single: Single | None) -> RouterRecord:
         past = sorted(self._runs.iterdir(), reverse=True) if self._runs.is_dir() else []
         for folder in past[_KEPT_LOGS:]:
             shutil.rmtree(folder, ignore_errors=True)
         folder = self._runs / f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
+        host, port = listener.getsockname()
         environment = {
+            "ASSAY_HOST": host,
+            "ASSAY_PORT": str(port),
             "ASSAY_HOME": str(self._home.root),
             "ASSAY_SPOOL": str(self._home.root / "spool"),
             "ASSAY_SPOOL_MB": str(self._spool_mb),
             "ASSAY_KEYS": str(keys_path(self._home)),
             "ASSAY_SERVICE_TOKEN_FILE": str(service_token(self._home)),
         }
-        running = service_process.spawn([_MODULE], folder, listener, environment)
+        if single is None:
+            running = service_process.spawn([_MODULE], folder, listener, environment)
+        else:
+            environment |= {
+                "BENTOML_HOME": str(single.bento_home),
+                "BENTOML_DO_NOT_TRACK": "True",
+                "ASSAY_PUBLIC_KEY": str(single.public_key),
+            }
+            running = service_process.start(single.tag, folder, listener, environment)
         try:
             service_process.wait_ready(running)
         except service_process.StartError:
             service_process.stop(folder, 0.0)
             raise
-        host, port = listener.getsockname()
         return RouterRecord(
             url=f"http://{host}:{port}", port=port, pid=running.pid, folder=str(folder),
             door=str(running.door), started_at=datetime.now(UTC),

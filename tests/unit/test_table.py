@@ -15,12 +15,14 @@ from gateway.errors import StartError
 from gateway.meters import Meters
 from gateway.ports import Call, Reply
 from gateway.table import Follower, Places, places
+from models.contracts.results import Release
 from models.contracts.routing import Flag, Instance, ProductRoutes, RoutingTable
 from models.risk.sync_conflict.product import PRODUCT
 from stores import files, gateway_store
 from stores.gateway_store import (
     TableError,
     acknowledged,
+    follow_ledger,
     instances,
     member,
     read_table,
@@ -30,6 +32,7 @@ from stores.gateway_store import (
     write_table,
 )
 from stores.home import Home
+from stores.ledger import Ledger
 
 
 class Told:
@@ -220,6 +223,21 @@ def test_a_products_routes_follow_what_runs_and_keep_what_was_set(home: Home):
     assert (routes.champion, set(routes.members), routes.pinned) == ("v1", {"v1", "v2"}, True)
     stopped = write_table(home, lambda now: refreshed(now, home, PRODUCT, [], None))
     assert stopped.products[PRODUCT.key].champion is None
+
+
+def test_a_gateway_that_holds_models_gets_those_that_are_packed(home: Home):
+    ledger = Ledger(home.ledger(PRODUCT))
+    for version in ("v1", "v2"):
+        ledger.append("release", Release(
+            product=PRODUCT.key, version=version, candidate_id="c", snapshot_id="s",
+            evaluation_id="e", trial="t", mlflow_version="1", artifact="a", semver="1.0.0",
+        ))  # fmt: skip
+    artifact = home.bentos / "models" / PRODUCT.slug / "v2" / "artifact"
+    artifact.mkdir(parents=True)
+    routes = follow_ledger(home, PRODUCT).products[PRODUCT.key]
+    assert (routes.champion, routes.previous, set(routes.members)) == ("v2", None, {"v2"})
+    held = routes.members["v2"]
+    assert (held.url, held.artifact, held.semver) == (None, str(artifact), "1.0.0")
 
 
 def test_where_the_files_are(monkeypatch: pytest.MonkeyPatch):
