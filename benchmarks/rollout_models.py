@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,9 +67,10 @@ class Installation:
 
     Args:
         root: Of the home, which ``ASSAY_HOME`` names, too.
+        kinds: Models that are needed; fitting the slow one takes half a minute.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kinds: Collection[Model] = KINDS) -> None:
         self.product, self.settings = PRODUCT, Settings()
         self.home = self.settings.home_paths()
         self.path = f"/v1/{PRODUCT.key}"
@@ -78,7 +79,7 @@ class Installation:
         drawn = training_rows(PRODUCT, 999, CASES)
         tenants = [TENANTS[number % 2] for number in range(CASES)]
         self.cases = Cases(to_rows(PRODUCT, drawn.inputs, tenants), drawn.inputs, drawn.labels)
-        self.models = self._fitted()
+        self.models = self._fitted(kinds)
         self.offline: dict[str, Vector] = {}
         self._versions: dict[Model, str] = {}
         self.url = ""
@@ -146,7 +147,7 @@ class Installation:
     def _client(self) -> Any:
         return self.settings.tracking().client
 
-    def _fitted(self) -> dict[Model, Made]:
+    def _fitted(self, kinds: Collection[Model]) -> dict[Model, Made]:
         rows = training_rows(PRODUCT, 1, ROWS)
         champion = self._fit("champion", GOOD, rows)
         found = {"champion": champion}
@@ -158,12 +159,16 @@ class Installation:
                 break
         else:
             raise SystemExit("no bootstrap is as good as the champion")
-        ladder = (self._fit("loss", params, rows) for params in LADDER)
-        near = (m for m in ladder if LOSS[0] <= champion.accuracy - m.accuracy <= LOSS[1])
-        if (weaker := next(near, None)) is None:
-            raise SystemExit("no model of the ladder loses 2 points; add a step")
-        few = TrainingRows(rows.inputs[:4_000], rows.labels[:4_000], PRODUCT.data.names)
-        return {**found, "loss": weaker, "slow": self._fit("slow", SLOW, few)}
+        if "loss" in kinds:
+            ladder = (self._fit("loss", params, rows) for params in LADDER)
+            near = (m for m in ladder if LOSS[0] <= champion.accuracy - m.accuracy <= LOSS[1])
+            if (weaker := next(near, None)) is None:
+                raise SystemExit("no model of the ladder loses 2 points; add a step")
+            found["loss"] = weaker
+        if "slow" in kinds:
+            few = TrainingRows(rows.inputs[:4_000], rows.labels[:4_000], PRODUCT.data.names)
+            found["slow"] = self._fit("slow", SLOW, few)
+        return found
 
     def _fit(self, name: Model, params: dict[str, Any], rows: TrainingRows) -> Made:
         trial = Trial(name=name, params=params)
