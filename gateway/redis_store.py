@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -44,7 +45,7 @@ class RedisStore:
             url, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
         )
         self._seconds, self._most, self._pause, self._clock = seconds, failures, pause, clock
-        self._failed, self._off_until = 0, 0.0
+        self._failed, self._off_until, self._counted = 0, 0.0, -math.inf
 
     @property
     def resting(self) -> bool:
@@ -59,22 +60,35 @@ class RedisStore:
         """
         if self.resting:
             return None
-        try:
-            async with asyncio.timeout(self._seconds):
-                given = await call(self._client)
-        except Exception as error:  # noqa: BLE001 - whatever Redis has, requests go on
+        asking = asyncio.ensure_future(call(self._client))
+        asking.add_done_callback(_heard)
+        # not cancelled when it is late: a connection that is never finished would be late for ever
+        done, _ = await asyncio.wait({asking}, timeout=self._seconds)
+        error = asking.exception() if done else TimeoutError()
+        if error is not None:
             self._note(error)
             return None
         self._failed = 0
-        return given
+        return asking.result()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: BaseException) -> None:
+        """Count a failure; answers that are late at the same time, as when all connect, are one."""
+        if isinstance(error, TimeoutError):
+            if self._clock() < self._counted + self._seconds:
+                return
+            self._counted = self._clock()
         self._failed += 1
         if self._failed >= self._most:
             self._failed, self._off_until = 0, self._clock() + self._pause
             # its message may hold the address, and that a password
             _LOG.warning("Redis fails (%s): left out for %.0f s", type(error).__name__, self._pause)
+
+
+def _heard(asked: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more; what went wrong was counted."""
+    if not asked.cancelled():
+        asked.exception()

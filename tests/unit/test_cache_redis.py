@@ -150,3 +150,25 @@ def test_the_address_comes_from_the_environment(url):
         await store.close()
 
     asyncio.run(run())
+
+
+def test_answers_late_at_the_same_time_are_one_failure_and_are_not_cut_off():
+    async def run():
+        clock, ended = Clock(), []
+
+        async def slow(_):
+            await asyncio.sleep(0.05)
+            ended.append(1)
+            return 1
+
+        store = RedisStore("redis://127.0.0.1:1", seconds=0.01, failures=2, clock=clock)
+        assert await asyncio.gather(*(store.ask(slow) for _ in range(5))) == [None] * 5
+        assert not store.resting
+        clock.now += 1
+        assert await store.ask(slow) is None
+        assert store.resting
+        await asyncio.sleep(0.1)
+        assert len(ended) == 6  # a connection in the making was made
+        await store.close()
+
+    asyncio.run(run())
