@@ -8,27 +8,32 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.watching import free_port, process, ready, until
 from models import registry
 from models.contracts.api import GoldenSet
+from models.contracts.routing import Member, ProductRoutes
+from models.core import signing
+from stores.bento_store import build_front_door
 from stores.deployer import Deployer
+from stores.gateway_store import with_product, write_table
 from stores.home import Home
-from stores.router_process import RouterProcess
+from stores.router_process import RouterProcess, Single
 from tests.service.each import make
 from tests.service.site import Site
 
 VERSION = "v20260101_000000"
-ROUTER = "router"
+ROUTER, FRONT_DOOR = "router", "front door"
 
 
 class Running(NamedTuple):
     """Something that answers.
 
     Attributes:
-        name: A product's key, or `ROUTER`.
+        name: A product's key, `ROUTER` or `FRONT_DOOR`.
         pid: Its process, or the master of its workers.
         golden: What its model said offline; None of what has none of its own.
     """
@@ -51,7 +56,7 @@ def deployments(stack: ExitStack, home: Path, spool_mb: int = 512) -> list[Runni
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     services = [service(stack, home, one.key, spool_mb) for one in registry.products()]
     os.environ["ASSAY_ADMIN_URL"] = admin(stack, home)
-    return [*services, router(stack, home)]
+    return [*services, router(stack, home), front_door(stack, home)]
 
 
 def service(stack: ExitStack, home: Path, key: str, spool_mb: int = 512) -> Running:
@@ -84,3 +89,22 @@ def router(stack: ExitStack, home: Path) -> Running:
     record = process.start()
     stack.callback(process.stop)
     return Running(ROUTER, record.url, record.pid)
+
+
+def front_door(stack: ExitStack, home: Path) -> Running:
+    """All products in one process, with a table of its own over the same sealed models."""
+    own = Home(home / "front-door")
+    own.root.mkdir()
+    for product in registry.products():
+        artifact = home / "bentos" / "models" / product.slug / VERSION / "artifact"
+        member = Member(version=VERSION, semver="1.0.0", url=None, artifact=str(artifact))
+        routes = ProductRoutes(
+            product=product.key, champion=VERSION, previous=None, members={VERSION: member}
+        )
+        write_table(own, partial(with_product, routes=routes))
+    ref = build_front_door(own.bentos, VERSION)
+    process = RouterProcess(own)
+    public_key = signing.ensure_keypair(home / "keys")[1]
+    record = process.start(Single(ref.tag, own.bentos, public_key))
+    stack.callback(process.stop)
+    return Running(FRONT_DOOR, record.url, record.pid)
