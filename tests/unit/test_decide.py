@@ -172,6 +172,12 @@ def test_ways_past_the_table_stop_it(routes: Routes, reason: str) -> None:
     assert reason in (enforced(Share(0.05, 10_000, 500, 10_000), routes) or "")
 
 
+def test_counters_that_are_seconds_ahead_of_the_journal_contradict_nothing() -> None:
+    # a quarter of 1,600 by chance: 4.5 deviations of 1,000 units are 6 points
+    assert enforced(Share(0.25, 1_000, 250, 1_000), Routes(told=0.26)) is None
+    assert "the gateways" in (enforced(Share(0.25, 1_000, 250, 1_000), Routes(told=0.33)) or "")
+
+
 def test_when_it_may_start() -> None:
     assert startable(0.05, 400, Routes()) is None
     assert startable(0.05, None, Routes()) is None
