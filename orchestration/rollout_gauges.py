@@ -31,11 +31,8 @@ def rollouts(home: Home, products: Sequence[ModelProduct]) -> list[RolloutGauge]
 
 def _plan(ledger: Ledger, rollout_id: str) -> RolloutPlan:
     """What step 0 declared."""
-    steps = [
-        RolloutStep.model_validate(entry.body)
-        for entry in ledger.entries()
-        if entry.kind == "rollout_step" and entry.body["rollout_id"] == rollout_id
-    ]
+    entries = ledger.rollout_entries(rollout_id)
+    steps = (RolloutStep.model_validate(entry.body) for entry in entries)
     return next(step.plan for step in steps if step.plan is not None)
 
 
