@@ -21,7 +21,7 @@ from tests.service.fuzzing import Found, fuzz
 from tests.service.site import TENANTS
 
 #: Requests per operation and run: coverage makes some hundred beside these.
-EXAMPLES = 400
+EXAMPLES = 150
 MOST_RUNS = 12
 
 
