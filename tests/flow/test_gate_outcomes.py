@@ -11,8 +11,9 @@ import pytest
 
 from models.contracts.product import Gate, ModelProduct
 from models.contracts.results import GateDecision
+from models.contracts.rollout import RolloutPlan
 from orchestration.compare import kept, refit
-from orchestration.operations import approve
+from orchestration.operations import approve, versions
 from stores.ledger import LedgerError
 from stores.tracking import Tracking
 from tests.flow.chain import NAMED_ONLY, TREES, Place, Ran, with_trials
@@ -86,6 +87,32 @@ def test_a_better_challenger_is_promoted_packed_and_rolled_out(
     assert place.deployer.calls == [f"{place.product.slug}:{new.version}"]
     assert (place.home.bentos / "bentos" / place.product.slug / new.version).is_dir()
     assert place.plan() == {}
+
+
+def test_with_a_plan_for_its_rollout_a_better_challenger_is_staged(
+    judged: Place, base: Place, tmp_path: Path
+) -> None:
+    serving = judged.product.serving.model_copy(update={"rollout": RolloutPlan()})
+    planned = judged.product.model_copy(update={"serving": serving})
+    place, old = judged.copy(tmp_path / "home", planned), base.ledger.current()
+    assert old is not None
+    ran = place.run(place.stages("promotion", "promotion"))
+    assert ran.success, ran.error
+    staged = place.ledger.staged()
+    assert staged is not None
+    assert (staged.trial, staged.semver, old.semver) == ("trees", "1.1.0", "1.0.0")
+    assert place.ledger.current() == old, "what serves stays until the rollout's verdict"
+    assert place.aliases() == base.aliases()
+    newest, first = versions(place.product, place.settings)
+    assert newest.aliases == ("staged",)
+    assert "trial 'logistic_all' became 'trees'" in newest.semver_reason
+    assert first.semver_reason == "the first release"
+    tags = (
+        place.settings.tracking()
+        .client.get_model_version(place.product.slug, staged.mlflow_version)
+        .tags
+    )
+    assert (tags["semver"], tags["semver_reason"]) == ("1.1.0", newest.semver_reason)
 
 
 def test_a_better_challenger_that_fails_one_tenant_is_refused(
