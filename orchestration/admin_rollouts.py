@@ -121,12 +121,19 @@ def listed(settings: Settings, query: Any) -> Answer:
 def drive(settings: Settings, ended: threading.Event, every: float = EVERY_SECONDS) -> None:
     """Look at every product's rollout until told to end, whatever happens; not at once."""
     paused: dict[str, float] = {}
+    rested: dict[str, tuple[int, int]] = {}
     while not ended.wait(every):
         for product in products():
-            if time.monotonic() < paused.get(product.key, 0.0):
+            ledger = settings.home_paths().ledger(product)
+            if time.monotonic() < paused.get(product.key, 0.0) or not ledger.exists():
+                continue
+            seen = ledger.stat().st_mtime_ns, ledger.stat().st_size
+            if rested.get(product.key) == seen:  # reading it again and again would cost more
                 continue
             try:
                 rollouts.tick(product, settings)
+                if not rollouts.wanted(product, settings):
+                    rested[product.key] = seen
             except Exception:
                 logger.exception("%s: its rollout is looked at again later", product.key)
                 paused[product.key] = time.monotonic() + _PAUSE_SECONDS

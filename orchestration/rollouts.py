@@ -24,7 +24,8 @@ from orchestration.rollout_place import BusyError, Place
 from orchestration.rollout_report import write_report
 from orchestration.settings import Settings
 from stores import gateway_store, rollout_journal
-from stores.ledger import LedgerError
+from stores.home import Home
+from stores.ledger import Ledger, LedgerError
 
 #: Who acts when nobody asked.
 CONTROLLER = "controller"
@@ -95,6 +96,14 @@ def tick(product: ModelProduct, settings: Settings, **how: Any) -> RolloutStep |
             return _drive(place, _request(place, due, plan, CONTROLLER)) if due and plan else None
     except BusyError:
         return None
+
+
+def wanted(product: ModelProduct, settings: Settings) -> bool:
+    """Whether a rollout is under way, or will begin as soon as a gateway lives."""
+    home = settings.home_paths()
+    step = Ledger(home.ledger(product)).rollout_step()
+    under_way = step is not None and not rollout_journal.is_over(home, product, step.rollout_id)
+    return under_way or _planned(product, home) is not None
 
 
 def abort(
@@ -242,14 +251,19 @@ def _challenger(place: Place, version: str | None) -> Release:
 
 
 def _due(place: Place) -> Release | None:
-    """The staged release whose product plans a rollout that never began, while gateways live."""
-    if place.product.serving.rollout is None:
+    """A planned rollout's challenger, while gateways live."""
+    planned = _planned(place.product, place.home)
+    return planned if planned and gateway_store.instances(place.home) else None
+
+
+def _planned(product: ModelProduct, home: Home) -> Release | None:
+    """The staged release whose product plans a rollout that never began."""
+    if product.serving.rollout is None:
         return None
-    staged, entries = place.ledger.staged(), place.ledger.entries()
+    ledger = Ledger(home.ledger(product))
+    staged, entries = ledger.staged(), ledger.entries()
     tried = {str(e.body["challenger"]) for e in entries if e.kind == "rollout_step"}
-    if staged is None or staged.version in tried:
-        return None
-    return staged if gateway_store.instances(place.home) else None
+    return staged if staged and staged.version not in tried else None
 
 
 def _moved(place: Place, step: RolloutStep) -> str | None:

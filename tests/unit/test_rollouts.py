@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from models.contracts.rollout import RolloutPlan
-from orchestration import rollout_place, rollouts
+from orchestration import admin_rollouts, rollout_place, rollouts
 from stores import rollout_journal
 from stores.ledger import LedgerError
 from tests.unit.rollout_home import NEW, OLD, PLAN, PRODUCT, RolloutHome, release
@@ -248,10 +250,30 @@ def test_a_planned_rollout_begins_by_itself_once(place):
     serving = PRODUCT.serving.model_copy(update={"rollout": RolloutPlan(kind="shadow")})
     planned = PRODUCT.model_copy(update={"serving": serving})
     assert tick(place) is None  # nobody planned one
+    assert not rollouts.wanted(PRODUCT, place.settings)
+    assert rollouts.wanted(planned, place.settings)
     step = tick(place, planned)
     assert (step.phase, step.kind, step.weight) == ("running", "shadow", 0.0)
     rollouts.abort(PRODUCT, place.settings, "by hand", **place.how)
     assert tick(place, planned) is None
+    assert not rollouts.wanted(planned, place.settings)
+
+
+def test_the_thread_drives_what_is_under_way_and_survives_errors(place, monkeypatch):
+    ended, seen = threading.Event(), []
+
+    def look(product, settings):
+        seen.append(product.key)
+        if len(seen) >= 3:
+            ended.set()
+        if len(seen) == 1:
+            raise LedgerError("planted")
+
+    monkeypatch.setattr(admin_rollouts.rollouts, "tick", look)
+    monkeypatch.setattr(admin_rollouts, "_PAUSE_SECONDS", 0.0)
+    start(place)
+    admin_rollouts.drive(place.settings, ended, every=0.01)
+    assert seen == [PRODUCT.key] * 3  # the others have no ledger yet
 
 
 class CrashError(Exception):
