@@ -19,8 +19,7 @@ from gateway.asked import Asked
 from gateway.errors import StartError
 from gateway.ports import Answered, Wrong
 
-QUEUE, MODELS = "ASSAY_QUEUE_MS", "ASSAY_MODEL_MB"
-_QUEUE_MS = "2000"
+MODELS = "ASSAY_MODEL_MB"
 #: Of the memory there is, for engines; the rest is for the process, requests and the cache.
 _MODEL_SHARE = 0.6
 #: Rows of a wrong request that are named.
@@ -104,15 +103,6 @@ def lanes(environment: Mapping[str, str] = os.environ) -> int:
         StartError: The variable holds no whole number above 0.
     """
     return _whole(environment, THREADS, str(cores()), "give the threads of a service, at least 1")
-
-
-def longest_wait(environment: Mapping[str, str] = os.environ) -> float:
-    """Seconds of estimated wait from which on requests are sent away, by ``ASSAY_QUEUE_MS``.
-
-    Raises:
-        StartError: The variable holds no whole number above 0.
-    """
-    return _whole(environment, QUEUE, _QUEUE_MS, "give the longest wait in milliseconds") / 1000
 
 
 def model_bytes(environment: Mapping[str, str] = os.environ) -> int:

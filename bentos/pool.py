@@ -22,17 +22,15 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from bentos.waiting import Job, Row, Waiting
-from gateway import tracing
+from gateway import shedding, tracing
 from gateway.meters import METERS
-from gateway.ports import Late, Shed
+from gateway.ports import Late
 from models.contracts.traffic import Purpose
 
 T = TypeVar("T")
 R = TypeVar("R")
 S = TypeVar("S")
 
-#: Estimated wait from which on a request is sent away.
-LONGEST_WAIT = 2.0
 #: Batches without running out of memory after which larger ones are tried again.
 _GOOD_BATCHES = 1000
 
@@ -48,7 +46,7 @@ class Pool(Generic[T, R]):
         call: Asks the model: n items, and whether they are one row that has all lanes to itself.
             Returns n results, which must not depend on which items are asked together.
         size: Length of an item, in any unit; rows of like length are asked together.
-        longest_wait: See `LONGEST_WAIT`, in seconds.
+        longest_wait: Estimated wait in seconds from which on requests are sent away.
         product: Key, by which its times and its queue are counted.
     """
 
@@ -59,7 +57,7 @@ class Pool(Generic[T, R]):
         call: Callable[[Sequence[T], bool], Sequence[R]],
         size: Callable[[T], int],
         *,
-        longest_wait: float = LONGEST_WAIT,
+        longest_wait: float = shedding.LONGEST_WAIT,
         product: str = "",
     ) -> None:
         self.batch_rows, self._most_rows = batch_rows, batch_rows
@@ -158,12 +156,8 @@ class Pool(Generic[T, R]):
             lane.join()
 
     def _check_wait(self, deadline: float, purpose: Purpose) -> None:
-        if purpose == "golden":
-            return
-        most = min(self._longest_wait, (deadline - time.monotonic()) / 2)
-        wait = self.wait_seconds
-        if wait > (most / 2 if purpose == "shadow" else most):
-            raise Shed(max(1, math.ceil(wait)))
+        left = deadline - time.monotonic()
+        shedding.check(self.wait_seconds, left, self._longest_wait, purpose)
 
     def _work(self) -> None:
         while (work := self._next()) is not None:

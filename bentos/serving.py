@@ -24,7 +24,16 @@ from bentos import engine, kept, limits, quiet, runtime
 from bentos.host import EngineHost
 from bentos.lane_service import PASSED, wrap
 from bentos.loading import Found, size_of
-from gateway import connections, door, drain, logs, openapi_routes, tracing, traffic_log
+from gateway import (
+    connections,
+    door,
+    drain,
+    logs,
+    openapi_routes,
+    shedding,
+    tracing,
+    traffic_log,
+)
 from gateway.asked import ASKED, Asked
 from gateway.errors import StartError
 from gateway.guard import Guard
@@ -124,7 +133,7 @@ class Serving:
             client_limits()
             tracing.verify()
             engine.lanes()
-            engine.longest_wait()
+            shedding.longest_wait()
             kept.process_tiers()
         except StartError as error:
             raise SystemExit(f"cannot serve {MODEL.tag}: {error}") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
-from gateway import connections, door, drain, limits, logs, table, tracing
+from gateway import connections, door, drain, limits, logs, shedding, table, tracing
 from gateway.app import ADMIN_URL, GatewaySettings, build
 from gateway.errors import StartError
 from gateway.meters import METERS
@@ -49,6 +49,7 @@ def serve(listener: socket.socket, ready: Callable[[], object] = lambda: None) -
     METERS.become("router")
     tracing.become("assay-router")
     tracing.verify()
+    shedding.longest_wait()
     logs.install("", "")
     let_in, most = door.for_gateway(), limits.from_environment()
     door.require_closed(let_in, host)

@@ -7,16 +7,13 @@ that who comes when it is too much is sent away at once instead of answered late
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.ports import Shed
+from gateway import shedding
 from models.contracts.traffic import Purpose
 
-#: Estimated wait from which on a request is sent away, as before a model.
-LONGEST_WAIT = 2.0
 #: Weight of the newest answer in the average time of one.
 _NEWEST = 0.1
 
@@ -26,10 +23,10 @@ class Room:
 
     Args:
         places: Requests under way at once.
-        longest_wait: See `LONGEST_WAIT`, in seconds.
+        longest_wait: Estimated wait in seconds from which on requests are sent away.
     """
 
-    def __init__(self, places: int, longest_wait: float = LONGEST_WAIT) -> None:
+    def __init__(self, places: int, longest_wait: float = shedding.LONGEST_WAIT) -> None:
         self._places, self._longest = places, longest_wait
         self._free = asyncio.Semaphore(places)
         self._waiting, self._took = 0, 0.0
@@ -44,14 +41,12 @@ class Room:
 
         Args:
             seconds: That are left for its answer.
-            purpose: Golden requests may always wait, copies half as long as others.
+            purpose: See `shedding.check`.
 
         Raises:
             Shed: So much waits that it would probably be late.
         """
-        most = min(self._longest, max(0.0, seconds) / 2)
-        if purpose != "golden" and self.wait_seconds > (most / 2 if purpose == "shadow" else most):
-            raise Shed(max(1, math.ceil(self.wait_seconds)))
+        shedding.check(self.wait_seconds, seconds, self._longest, purpose)
 
     async def enter(self) -> None:
         """Wait for a place; `leave` gives it back."""

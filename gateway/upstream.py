@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from gateway import tracing
+from gateway import shedding, tracing
 from gateway.headers import carried
 from gateway.lane import shed
 from gateway.meters import METERS
@@ -153,7 +153,7 @@ class Upstream:
         parts = urlsplit(url)
         self._address = parts.hostname or "", parts.port or 80
         self._host = parts.netloc.encode()
-        self._idle_seconds, self.room = idle_seconds, Room(most)
+        self._idle_seconds, self.room = idle_seconds, Room(most, shedding.longest_wait())
         self._idle: list[Wire] = []  # the newest last, and used first: the rest grows old
         self._sweeper: asyncio.TimerHandle | None = None
         self._prober: asyncio.Task[None] | None = None

@@ -14,7 +14,7 @@ import bentoml
 from bentos import engine, kept, quiet, runtime
 from bentos.front_door.backend import LocalBackend
 from bentos.lane_service import wrap
-from gateway import connections, door, drain, logs, table, tracing, traffic_log
+from gateway import connections, door, drain, logs, shedding, table, tracing, traffic_log
 from gateway.app import ADMIN_URL, GatewaySettings, build
 from gateway.errors import StartError
 from gateway.guard import App
@@ -41,7 +41,7 @@ class FrontDoor:
             client_limits()
             tracing.verify()
             engine.lanes()
-            engine.longest_wait()
+            shedding.longest_wait()
             engine.model_bytes()
             kept.process_tiers()
         except StartError as error:

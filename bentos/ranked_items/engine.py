@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from bentos.engine import Engine, longest_wait, wrong_rows
+from bentos.engine import Engine, wrong_rows
 from bentos.kept import Form, Kept
 from bentos.pool import Pool
 from bentos.ranked_items import answers
@@ -15,6 +15,7 @@ from bentos.ranked_items.answers import Said
 from bentos.runtime import Runtime
 from gateway.asked import Asked
 from gateway.ports import Answered
+from gateway.shedding import longest_wait
 from models.contracts.api.rankings import Method, PredictResponse, RankingPrediction
 from models.contracts.learner import Query
 

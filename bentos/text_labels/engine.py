@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bentos.engine import Engine, bad_request, lanes, longest_wait
+from bentos.engine import Engine, bad_request, lanes
 from bentos.kept import Form, Kept
 from bentos.limits import cores
 from bentos.pool import Pool
@@ -17,6 +17,7 @@ from bentos.text_labels.explaining import SAMPLES, Explainer
 from gateway.asked import Asked
 from gateway.ports import Answered
 from gateway.records import described
+from gateway.shedding import longest_wait
 from models.contracts.api.texts import PredictResponse
 
 #: Questions of one explanation that wait at once, so that other requests come in between.

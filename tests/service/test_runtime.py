@@ -15,6 +15,7 @@ import pytest
 
 from bentos import engine, limits, runtime
 from bentos.row_scores import answers
+from gateway import shedding
 from gateway.errors import StartError
 from models.contracts.api import request_model, to_matrix
 from models.contracts.api.common import risk_level
@@ -137,7 +138,7 @@ def test_a_call_computes_on_one_thread_whatever_was_set(monkeypatch: pytest.Monk
 def test_a_service_asks_on_as_many_lanes_as_it_may():
     assert engine.lanes({}) == limits.cores()
     assert engine.lanes({runtime.THREADS: "3"}) == 3
-    assert engine.longest_wait({engine.QUEUE: "1500"}) == 1.5
+    assert shedding.longest_wait({shedding.QUEUE: "1500"}) == 1.5
 
 
 def test_models_may_have_most_of_the_memory_or_what_is_told(monkeypatch: pytest.MonkeyPatch):
@@ -151,7 +152,7 @@ def test_numbers_that_are_none_are_named(told: str):
     with pytest.raises(StartError, match=f"ASSAY_THREADS is '{told}'; give"):
         engine.lanes({runtime.THREADS: told})
     with pytest.raises(StartError, match=f"ASSAY_QUEUE_MS is '{told}'; give"):
-        engine.longest_wait({engine.QUEUE: told})
+        shedding.longest_wait({shedding.QUEUE: told})
 
 
 def test_a_service_of_several_workers_is_ready_with_the_last(
