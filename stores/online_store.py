@@ -1,8 +1,8 @@
 """Writes the online view of a product: the newest known features by entity, user and tenant.
 
 From the feature table's Parquet file to ``<home>/online/<slug>.sqlite``, replaced whole; a gateway
-reads it (``gateway.online``). An entity or a user is known where the table names one in a column
-``entity`` or ``user``; the newest row of a tenant always is.
+reads it (``gateway.online``). The newest row of a tenant is always known; a user's where the table
+has a column ``user``, an entity's where it has a column ``entity``: a list, rows may be about many.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def build(home: Home, product: ModelProduct) -> Path | None:
     if product.key not in _ASKED or not table.is_file():
         return None
     names = set(pq.read_schema(table).names)
-    keys = {level: level for level in LEVELS if level in names and level != TENANT}
-    wanted = [TENANT, EVENT_TIME, *keys.values(), *product.data.names]
+    levels = [level for level in LEVELS if level in names and level != TENANT]
+    wanted = [TENANT, EVENT_TIME, *levels, *product.data.names]
     rows = pq.read_table(table, columns=wanted).sort_by(EVENT_TIME).to_pylist()
     newest: dict[tuple[str, str, str], str] = {}
     for row in rows:  # the newest last
@@ -45,9 +45,9 @@ def build(home: Home, product: ModelProduct) -> Path | None:
             {name: _plain(row[name], product, name) for name in product.data.names}
         )
         newest[TENANT, row[TENANT], ""] = features
-        for level, name in keys.items():
-            if row[name] is not None:
-                newest[level, row[TENANT], str(row[name])] = features
+        for level in levels:
+            for key in _listed(row[level]):
+                newest[level, row[TENANT], key] = features
     target = home.root / "online" / f"{product.slug}.sqlite"
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.with_suffix(".half")
@@ -61,6 +61,13 @@ def build(home: Home, product: ModelProduct) -> Path | None:
     half.replace(target)
     sync_folder(target.parent)
     return target
+
+
+def _listed(keys: str | list[str] | None) -> list[str]:
+    """Whom a row is about at one level; nobody when the source does not say."""
+    if keys is None:
+        return []
+    return [keys] if isinstance(keys, str) else keys
 
 
 def _plain(value: Any, product: ModelProduct, name: str) -> float | int | None:

@@ -50,7 +50,7 @@ def features(home: Path, generated: pa.Table) -> pd.DataFrame:
 
 
 def test_the_table_is_the_product_s_inputs_in_order(features: pd.DataFrame) -> None:
-    assert list(features) == [*FRAME_COLUMNS, "slice_hard", *PRODUCT.data.names]
+    assert list(features) == [*FRAME_COLUMNS, "slice_hard", "user", "entity", *PRODUCT.data.names]
     assert features["event_id"].is_unique
     by_time = features.sort_values(["event_time", "event_id"])
     assert by_time.index.equals(features.index)

@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow.compute as pc
 import pytest
 
+from assets.sources import merges
+from assets.sources.merges_generator import generate
 from models import registry
 from models.contracts.api import to_rows
 from models.contracts.routing import Member, ProductRoutes, Rule
+from stores import online_store
 from stores.bento_store import build_front_door
 from stores.gateway_store import instances, with_product, write_table
 from stores.home import Home
+from tests.flow.dbt_helpers import features_of
 from tests.service import each
 from tests.service.site import Site, draw
 
@@ -137,6 +142,30 @@ def test_every_product_answers_at_its_route_and_its_alias(single: Single):
     assert single.client.post(f"{AT}/predict", json={"rows": [{}]}).status_code == 400
     assert single.client.get(f"{AT}/health").json()["model_version"] == FIRST
     assert 'source="single"' in single.client.get("/metrics").text
+
+
+def test_what_a_conflict_request_leaves_out_is_the_newest_row_that_dbt_made(single: Single):
+    events, place = generate(seed=3, rows=300), merges.schema().get_field_index("tenant")
+    tenants = pc.replace_substring(events["tenant"], "aster", "acme")  # whom the model knows
+    events = events.set_column(place, merges.schema().field(place), tenants)
+    features = features_of(single.home.root, events, "run")
+    assert online_store.build(single.home, RISK) is not None
+    mine = features[features["tenant"] == "acme"].explode("entity")
+    by_user, by_file = (mine.groupby(name).tail(1).iloc[0] for name in ("user", "entity"))
+    wanted = {
+        "entity": (by_file, {"user_id": by_user["user"], "entity_id": by_file["entity"][5:]}),
+        "user": (by_user, {"user_id": by_user["user"], "entity_id": "new"}),
+        "tenant": (mine.iloc[-1], {"user_id": "new", "entity_id": "new"}),
+    }
+    assert len({row["event_id"] for row, _ in wanted.values()}) == 3
+    for level, (row, ids) in wanted.items():
+        who = {"domain": "acme", "entity_type": "file", **ids}
+        told = single.client.post("/api/v2/predict/conflict/", json=who)
+        inputs = row[list(RISK.data.names)].to_numpy(dtype=float)[None]
+        body = {"rows": [dict(one) for one in to_rows(RISK, inputs, ["acme"])]}
+        same = single.client.post(f"{AT}/predict", json=body).json()["predictions"][0]
+        assert told.headers["x-assay-features"] == level
+        assert told.json()["probability"] == same["probability"]
 
 
 def test_below_a_champion_that_cannot_be_loaded_are_the_baseline_and_the_rule(single: Single):

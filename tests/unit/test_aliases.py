@@ -91,7 +91,7 @@ def table(home: Home, **columns: Any) -> None:
 
 def test_what_is_not_sent_is_the_newest_known(world: Callable[..., World], tmp_path: Path):
     home = Home(tmp_path)
-    table(home, user=["9", "7", "7"], entity=["file:x", "file:x", "file:e1"])
+    table(home, user=["9", "7", "7"], entity=[["file:x"], None, ["file:e0", "file:e1"]])
     assert build(home, RISK) is not None
     here = world(RISK.key)
     asked = [

@@ -9,6 +9,9 @@ select
     events.label,
     not merges.via_button as judged,
     not merges.via_button and merges.files_overlap > 0 as slice_hard,
+    -- whose row it is, as requests name them (gateway/aliases.py): looked up by, never learned from
+    cast(events.merger_id as varchar) as "user",
+    list_transform(events.overlap_file_ids, lambda id : 'file:' || id) as entity,
     merges.concurrent_editors,
     (epoch_us(events.event_time) - epoch_us(merges.base_time)) / 3.6e9 as hours_since_last_sync,
     user_history.conflicts / nullif(user_history.merges, 0) as user_conflict_rate,
