@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from assets.stages.snapshots import TRAIN
 from models.contracts.api import GoldenSet, to_rows
 from models.contracts.learner import FitContext, Matrix, TrainingRows, Vector
-from models.contracts.product import Trial
+from models.contracts.product import JUDGED, LABEL, Trial
 from models.contracts.results import Release
 from models.registry import load_learner
 from models.risk.sync_conflict.product import PRODUCT
@@ -29,6 +31,7 @@ from tests.service.site import TENANTS, Site, training_rows
 Model = str
 KINDS: tuple[Model, ...] = ("champion", "equal", "loss", "slow")
 ROWS, CASES = 20_000, 20_000
+SNAPSHOT = "s" * 16
 GOOD: dict[str, Any] = {"model": "xgboost", "rounds": 60, "depth": 3, "rate": 0.1}
 #: The same learner with less and less to go by; one of them loses 2 points.
 LADDER = tuple({**GOOD, "depth": 2, "rounds": rounds} for rounds in range(4, 13))
@@ -84,6 +87,7 @@ class Installation:
         self._versions: dict[Model, str] = {}
         self.url = ""
         self._client().create_registered_model(PRODUCT.slug)
+        self._keep_rows()
 
     @property
     def ledger(self) -> Ledger:
@@ -130,6 +134,15 @@ class Installation:
             deployer.stop(self.product)
             deployer.slot(CHALLENGER).stop(self.product)
 
+    def _keep_rows(self) -> None:
+        """The snapshot of the releases, from whose labels a bento gets its rule."""
+        folder = self.home.dataset(PRODUCT, SNAPSHOT)
+        folder.mkdir(parents=True)
+        rows = pd.DataFrame(self.cases.inputs, columns=list(PRODUCT.data.names))
+        rows.assign(**{LABEL: self.cases.labels, JUDGED: True}).to_parquet(
+            folder / f"{TRAIN}.parquet"
+        )
+
     def _keep(self, version: str, kind: Model, folder: Path, golden: GoldenSet) -> None:
         """What a chain leaves of a release: golden requests, a registered model, the entry."""
         write_atomic(
@@ -137,7 +150,7 @@ class Installation:
         )
         made = self._client().create_model_version(PRODUCT.slug, folder.as_uri())
         release = Release(
-            product=PRODUCT.key, version=version, candidate_id=kind, snapshot_id="s" * 16,
+            product=PRODUCT.key, version=version, candidate_id=kind, snapshot_id=SNAPSHOT,
             evaluation_id=version, trial=kind, mlflow_version=str(made.version),
             artifact=str(folder.relative_to(self.home.root)), semver="1.0.0",
             staged=kind != "champion",
