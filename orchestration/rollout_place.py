@@ -146,10 +146,12 @@ class Place:
         return tally
 
     def broken(self, step: RolloutStep) -> str | None:
-        """What ended, of what the rollout lives on: the challenger's process, the journal."""
+        """What ended, of what the rollout lives on: a release's process, the journal."""
+        logs = self.home.root / "services"
         if self._slot.current(self.product) is None:
-            runs = self.home.root / "services"
-            return f"the challenger's process ended; its log lies in {runs}"
+            return f"the challenger's process ended; its log lies in {logs}"
+        if self._deployer.current(self.product) is None:
+            return f"the champion's process ended; `assay serve {self.product.key}` starts it again"
         told = (p for one in gateway_store.instances(self.home) for p in one.problems)
         return next((problem for problem in told if step.rollout_id in problem), None)
 

@@ -139,6 +139,12 @@ def test_a_challenger_whose_process_ended_is_aborted(place):
     assert "the challenger's process ended" in step.reason
 
 
+def test_without_its_champion_it_is_aborted(place):
+    start(place)
+    place.deployer.running = None
+    assert "the champion's process ended; `assay serve" in tick(place).reason
+
+
 def test_gateways_that_count_another_share_than_the_journal_end_it(place):
     place.gateway(answered={PRODUCT.key: {OLD: 100, NEW: 100}})  # before it began
     start(place, plan=PLAN.model_copy(update={"min_units": 10_000}))
