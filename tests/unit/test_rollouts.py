@@ -173,54 +173,6 @@ def test_a_champion_that_somebody_else_changed_ends_it(place):
     assert place.ledger.current().version == third
 
 
-@pytest.mark.parametrize("crash", ["spawn", "refresh", "followed"])
-def test_a_start_cut_short_is_finished_by_the_next_look(place, monkeypatch, crash):
-    crashed(place, monkeypatch, crash)
-    with pytest.raises(CrashError):
-        start(place)
-    monkeypatch.undo_crash()
-    assert place.phases() == ["requested", "starting"]
-    assert tick(place).phase == "running"
-    assert place.routes.placement.weight == 0.2
-    assert place.deployer.done.count(f"spawn {NEW}") == 1
-
-
-@pytest.mark.parametrize("crash", ["refresh", "followed", "roll_out", "stop", "aliases"])
-def test_a_promotion_cut_short_is_finished_by_the_next_look(place, monkeypatch, crash):
-    start(place)
-    crashed(place, monkeypatch, crash)
-    with pytest.raises(CrashError):
-        rollouts.promote(PRODUCT, place.settings, "a person", "Ada", **place.how)
-    monkeypatch.undo_crash()
-    assert place.phases()[-1] == "promoted"
-    assert tick(place).phase == "promoted"
-    assert [e.kind for e in place.ledger.entries()].count("promotion") == 1
-    assert place.ledger.current().version == NEW
-    assert place.aliases == [NEW, OLD]
-    assert place.deployer.running.version == NEW
-    assert (place.routes.champion, place.routes.placement) == (NEW, None)
-    assert tick(place) is None
-
-
-@pytest.mark.parametrize("crash", ["append", "followed", "stop", "aliases"])
-def test_an_abort_cut_short_is_finished_and_its_traffic_went_first(place, monkeypatch, crash):
-    start(place)
-    crashed(place, monkeypatch, crash)
-    with pytest.raises(CrashError):
-        rollouts.abort(PRODUCT, place.settings, "by hand", "Ada", **place.how)
-    monkeypatch.undo_crash()
-    assert place.routes.placement is None
-    if crash == "append":  # nobody wrote it down: the rollout goes on until somebody does
-        assert tick(place).phase == "running"
-        rollouts.abort(PRODUCT, place.settings, "by hand", "Ada", **place.how)
-    else:
-        tick(place)
-    step = place.ledger.rollout_step()
-    assert (step.phase, step.reason, step.by) == ("aborted", "by hand", "Ada")
-    assert place.deployer.slot("challenger").running is None
-    assert tick(place) is None
-
-
 def test_a_person_promotes_what_ended_without_a_verdict(place):
     start(place, plan=PLAN.model_copy(update={"max_units": 50, "min_units": 10_000}))
     served(place, 600)
@@ -280,27 +232,3 @@ def test_the_thread_drives_what_is_under_way_and_survives_errors(place, monkeypa
     start(place)
     admin_rollouts.drive(place.settings, ended, every=0.01)
     assert seen == [PRODUCT.key] * 3  # the others have no ledger yet
-
-
-class CrashError(Exception):
-    """Planted."""
-
-
-def crashed(place, monkeypatch, where):
-    """The process ends before this effect; ``monkeypatch.undo_crash`` starts the next one."""
-    target, name = {
-        "spawn": (place.deployer.slot("challenger"), "spawn"),
-        "stop": (place.deployer.slot("challenger"), "stop"),
-        "refresh": (rollout_place.Place, "_refresh"),
-        "followed": (rollout_place.Place, "_followed"),
-        "roll_out": (rollout_place, "roll_out"),
-        "aliases": (place, "point_aliases"),
-        "append": (rollouts, "_enter"),
-    }[where]
-    before = getattr(target, name)
-
-    def end(*_, **__):
-        raise CrashError
-
-    setattr(target, name, end)
-    monkeypatch.undo_crash = lambda: setattr(target, name, before)
