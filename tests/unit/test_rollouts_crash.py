@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestration import rollout_place, rollouts
-from tests.unit.rollout_home import NEW, PLAN, PRODUCT, RolloutHome
+from tests.unit.rollout_home import NEW, OLD, PLAN, PRODUCT, RolloutHome
 
 
 @pytest.fixture
