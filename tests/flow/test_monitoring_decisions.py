@@ -134,6 +134,28 @@ def test_a_worse_new_champion_is_told_to_go_back(
     assert late.reason == fewer.reason, "newer rows whose outcomes are not in hide none"
 
 
+def test_what_lower_rungs_answered_is_not_the_champion_s(worse: Worse) -> None:
+    traffic = worse.traffic
+    place, version = traffic.place, worse.champion.version
+    before = look(place)
+    (alone,) = newest(place).versions
+    spares = ("rule", f"{version}-baseline")
+    traffic.day(9, inputs=traffic.drifted(), labels=traffic.harmed())
+    for number, row in enumerate(added := traffic.days.pop(9)):
+        row["event_time"] -= 9 * DAY
+        row["model_version"] = spares[number % 2]
+    traffic.days[0] += added
+    traffic.write()
+    after = look(place)
+    found = {one.version: one for one in newest(place).versions}
+    assert set(found) == {version, *spares}
+    assert found[version].share == 0.5
+    assert found[version].model_copy(update={"share": 1.0}) == alone
+    assert not any(found[name].verdict.judged for name in spares)
+    assert (after.rollback, after.retrain) == (before.rollback, before.retrain)
+    assert after.regression == before.regression
+
+
 def test_nobody_goes_back_to_a_release_that_cannot_be_compared(worse: Worse) -> None:
     place = worse.traffic.place
     product, data = place.product, place.product.data

@@ -51,6 +51,8 @@ LOG = (
     prediction("expired", 31 * DAY),
     prediction("open", 2 * HOUR, inputs=None),
     prediction("waiting", HOUR / 2),
+    prediction("of the baseline", 5 * DAY, model_version="v1-baseline"),
+    prediction("of the rule", 5 * DAY, model_version="rule"),
     prediction("golden", timedelta(0), purpose="golden"),
     prediction("shadow", timedelta(0), purpose="shadow"),
     outcome("o1", 1, 2 * DAY, prediction_id="known"),
@@ -127,7 +129,7 @@ def test_without_traffic_every_table_is_there_without_rows(empty: dict[str, pd.D
 def test_a_lost_line_fails_its_check_and_stops_nothing(ran: Ran) -> None:
     assert ran.result.success
     assert list(ran.failed) == ["complete"]
-    assert "line 17 is torn or altered" in ran.failed["complete"]
+    assert "line 19 is torn or altered" in ran.failed["complete"]
     materialized = {e.asset_key.path[-1] for e in ran.result.get_asset_materialization_events()}
     assert {"predictions", "outcomes", "refusals", "daily_usage"} <= materialized
 
@@ -136,7 +138,7 @@ def test_the_join_says_what_is_known_of_each_prediction(ran: Ran) -> None:
     found = ran.table("predictions").set_index("prediction_id")
     assert found["outcome_state"].to_dict() == {
         "expired": "expired", "by event": "known", "contradicted": "known", "known": "known",
-        "open": "open", "waiting": "waiting",
+        "open": "open", "waiting": "waiting", "of the baseline": "open", "of the rule": "open",
     }  # fmt: skip
     assert found["label"].dropna().to_dict() == {"by event": 1, "contradicted": 0, "known": 1}
     assert found["contradicted"].sum() == 1
@@ -159,4 +161,6 @@ def test_usage_has_a_row_per_release_and_day(ran: Ran) -> None:
         3, 3, 1, 3,
     )  # fmt: skip
     assert (third["share"], third["latency_p95_ms"]) == (1.0, 2.0)
-    assert usage["predictions"].sum() == 6
+    assert usage["predictions"].sum() == 8
+    spares = usage.loc[date(2026, 2, 24)]  # what answers in need is no release's usage
+    assert spares["predictions"].to_dict() == {"rule": 1, "v1-baseline": 1}
