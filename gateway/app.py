@@ -3,6 +3,11 @@
 A request passes the guard (size, caller, id), finds its route, and is answered by a product's
 releases, by an alias of theirs, or by the gateway itself. Which releases there are says the routing
 table; how one is reached, the backend: another process or this one.
+
+What is refused here (no key, too large, too fast, switched off) was asked of no release: it is
+counted (``assay_requests_total`` by product, route and status) and not logged. The log's refusals
+are those of a release, written where it answers, for they judge it; and whoever has no key must not
+be able to fill a product's log.
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ class OutcomeRecord(Frozen):
 
 
 class RefusalRecord(Frozen):
-    """A request of ``POST /predict`` or ``/outcome`` that was not answered 2xx.
+    """A request of ``POST /predict`` or ``/outcome`` that a release did not answer 2xx.
+
+    What a gateway refuses asks no release and is no such record: see ``gateway.app``.
 
     Attributes:
         status: HTTP status, 400 to 599; 4xx is the client's fault, 5xx ours.

@@ -12,6 +12,7 @@ import pytest
 from gateway import drain
 from gateway.door import Door
 from gateway.keys import KeyRing
+from gateway.limits import Limits
 from gateway.meters import Meters
 from models.contracts.routing import Flag, Override
 from stores.key_store import KeyStore
@@ -177,6 +178,31 @@ def test_a_key_s_rows_are_taken_from_its_account_and_its_products_are_all_it_see
     )
     assert [got.status for got in (nobody, docs, two, more)] == [401, 403, 200, 429]
     assert [one["product"] for one in listed.json["products"]] == [KEY]
+
+
+def test_what_is_refused_in_front_is_counted_and_in_no_log(
+    world: Callable[..., World], meters: Meters, tmp_path: Path
+):
+    store, large = KeyStore(tmp_path / "keys.json"), Limits().body_bytes + 1
+    made = store.add(
+        tenants=["acme"], products=[KEY], roles=["predict"], burst=1, rate=0.001, by="t"
+    )
+    key = (b"x-api-key", made.presented.encode())
+    here = world("v1")
+    got = here.asks(
+        ("POST", f"{AT}/predict", BODY),
+        ("POST", f"{AT}/predict", b" " * large, key),
+        ("POST", f"{AT}/predict", BODY, key),
+        door=Door(KeyRing(store.path)),
+    )
+    assert [one.status for one in got] == [401, 413, 429]
+    counted = [
+        (line.split('status="')[1][:3], line.split()[-1])
+        for line in meters.exposition().decode().splitlines()
+        if "requests_total{" in line and f'route="{AT}/predict"' in line
+    ]
+    assert sorted(counted) == [("401", "1.0"), ("413", "1.0"), ("429", "1.0")]
+    assert (here.backend.calls, logged(tmp_path)) == ([], [])
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"rows": []}', b'{"rows": [3]}'])
