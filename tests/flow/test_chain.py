@@ -6,6 +6,7 @@ import httpx
 
 from models.core.artifact import verify
 from orchestration.refresh import upstream
+from stores.bento_store import ARTIFACT
 from stores.files import sha256
 from tests.flow.chain import Place
 from tests.flow.conftest import Clean, Revived
@@ -46,9 +47,7 @@ def test_every_digest_of_the_record_is_that_of_the_file(base: Place) -> None:
         folder = base.home.candidate(base.product, candidate)
         assert verify(folder, public_key).candidate_id == candidate
     packed = base.home.bentos / "models" / base.product.slug / current.version
-    assert verify(next(packed.glob("*/manifest.json")).parent, public_key).candidate_id == (
-        current.candidate_id
-    )
+    assert verify(packed / ARTIFACT, public_key).candidate_id == current.candidate_id
 
 
 def test_the_evaluation_s_pages_are_there_and_the_report_says_the_decision(base: Place) -> None:
