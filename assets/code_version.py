@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -41,13 +42,21 @@ def code_version(*modules: str, salt: str = "", root: Path = ROOT) -> str:
 
 def _closure(modules: tuple[str, ...], root: Path) -> set[Path]:
     found: set[Path] = set()
-    waiting = list(modules)
+    waiting = _files(modules, root)
     while waiting:
-        path = _file(waiting.pop(), root)
-        if path and path not in found:
-            found.add(path)
-            waiting.extend(_imports(path))
+        found |= waiting
+        waiting = {to for path in waiting for to in _reached(path, root)} - found
     return found
+
+
+@cache
+def _reached(path: Path, root: Path) -> frozenset[Path]:
+    """Project files that one imports; every asset's closure asks for it again."""
+    return frozenset(_files(_imports(path), root))
+
+
+def _files(modules: Iterable[str], root: Path) -> set[Path]:
+    return {path for module in set(modules) if (path := _file(module, root))}
 
 
 def _file(module: str, root: Path) -> Path | None:
@@ -61,7 +70,6 @@ def _file(module: str, root: Path) -> Path | None:
     return None
 
 
-@cache
 def _imports(path: Path) -> tuple[str, ...]:
     """Modules a file may import; a match inside a text only makes the version stricter."""
     found = []

@@ -14,14 +14,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gateway.aliases import ALIASES
 from gateway.online import LEVELS, SCHEMA
 from models.contracts.product import EVENT_TIME, TENANT, ModelProduct
 from stores.files import sync_folder
 from stores.home import Home
-
-#: Products that a route may ask about with less than all columns.
-_ASKED = frozenset(alias.product for alias in ALIASES if alias.known)
 
 
 def build(home: Home, product: ModelProduct) -> Path | None:
@@ -32,8 +28,11 @@ def build(home: Home, product: ModelProduct) -> Path | None:
     """
     import pyarrow.parquet as pq
 
+    from gateway.aliases import ALIASES
+
     table = home.table(product.data.features)
-    if product.key not in _ASKED or not table.is_file():
+    asked = any(alias.product == product.key for alias in ALIASES if alias.known)
+    if not asked or not table.is_file():
         return None
     names = set(pq.read_schema(table).names)
     levels = [level for level in LEVELS if level in names and level != TENANT]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.code_version import _imports, code_version
+from assets.code_version import _reached, code_version
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def project(tmp_path):
 
 def version(root, salt=""):
     code_version.cache_clear()
-    _imports.cache_clear()
+    _reached.cache_clear()
     return code_version("models.a", salt=salt, root=root)
 
 
