@@ -38,7 +38,8 @@ COPIED = (
 )
 OLD, NEW = "risk/sync_conflict", "risk/quick_conflict"
 STAGES = ("dataset", "candidates", "evaluation", "promotion", "bento", "service")
-MONITORING = "monitoring"
+#: Beside the chain: the way back, and files of rows (answered after the bento, when asked).
+MONITORING, BATCH = "monitoring", "batch"
 FILES = ("__init__.py", "learner.py", "product.py", "CARD.md")
 #: "`path`" alone on a line, then a fenced block: a file of the guide.
 BLOCK = re.compile(r"^`(models/\S+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -137,7 +138,7 @@ def test_it_is_discovered(tree: Path, told: dict[str, Any]):
 
 
 def test_the_chain_makes_its_assets(told: dict[str, Any]):
-    assert set(told["assets"]) == {f"{NEW}/{stage}" for stage in (*STAGES, MONITORING)}
+    assert set(told["assets"]) == {f"{NEW}/{stage}" for stage in (*STAGES, MONITORING, BATCH)}
     before = ["features/risk/merges", *(f"{NEW}/{stage}" for stage in STAGES)]
     for stage, parent in zip(STAGES, before, strict=False):
         asset = told["assets"][f"{NEW}/{stage}"]
@@ -146,6 +147,7 @@ def test_the_chain_makes_its_assets(told: dict[str, Any]):
         tags = {"cadence": "weekly", "contract": "row_scores", "stage": stage}
         assert asset["tags"] == tags
         assert asset["parents"] == [parent]
+    assert told["assets"][f"{NEW}/{BATCH}"]["parents"] == [f"{NEW}/bento"]
     traffic = ["traffic/orphans", "traffic/predictions", "traffic/refusals"]
     assert told["assets"][f"{NEW}/{MONITORING}"]["parents"] == traffic
     assert told["assets"][f"{NEW}/promotion"]["checks"] == ["approval", "gate"]
@@ -161,7 +163,7 @@ def test_the_graph_only_grew_by_them(told: dict[str, Any]):
     differences = [line for line in lines if line[0] in "+-"]
     assert not [line for line in differences if line.startswith("-")]
     assets = [line for line in differences if line.startswith("+ asset")]
-    assert len(assets) == len(STAGES) + 1
+    assert len(assets) == len(STAGES) + 2
     assert all(line.startswith(f"+ asset {NEW}/") for line in assets)
     assert not [line for line in differences if line.startswith(("+ job", "+ schedule"))]
 
@@ -170,7 +172,9 @@ def test_every_stage_ran_and_the_gate_let_its_first_champion_through(told: dict[
     ran = told["ran"]
     assert ran["failed"] == {}
     assert ran["success"]
-    assert ran["materialized"] == [f"{NEW}/{stage}" for stage in STAGES]
+    made = [key for key in ran["materialized"] if key != f"{NEW}/{BATCH}"]
+    assert made == [f"{NEW}/{stage}" for stage in STAGES]
+    assert f"{NEW}/{BATCH}" in ran["materialized"]
     assert {"gate", "golden", "schema", "target_leak"} <= set(ran["passed"])
     assert told["ledger"] == ["decision", "release", "rollout"]
     assert told["asked"]["release"]["product"] == NEW

@@ -141,9 +141,8 @@ def test_rows_are_answered_as_the_model_does_and_wrong_ones_are_kept(monkeypatch
     rows[2]["tenant"] = "stranger"
     rows[4][names[0]] = None if not ROWS.data.columns[0].nullable else -1
     put(batch.folder(home, ROWS), "rows.csv", rows)
-    result = dg.materialize(
-        [asset.build(ROWS)], resources={"home": home}, instance=dg.DagsterInstance.ephemeral()
-    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([asset.build(ROWS)], resources={"home": home}, instance=instance)
     assert result.success
     (check,) = result.get_asset_check_evaluations()
     assert check.passed

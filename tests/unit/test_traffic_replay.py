@@ -193,8 +193,9 @@ def test_rows_of_another_table_are_refused(product: ModelProduct, rows: pd.DataF
 
 def test_a_chapter_that_is_yet_to_come_does_not_happen(tmp_path: Path) -> None:
     """A service refuses outcomes that are known in the future; nothing is dropped before."""
-    site = Site(dg.Definitions(), dg.DagsterInstance.ephemeral(), Settings(home=tmp_path))
     chapter = Chapter(1, 100, "none", after=1_000_000)
-    with pytest.raises(RehearsalError, match=r"reach to 2138-.*ASSAY_GENERATOR_ROWS"):
-        happen(site, PRODUCT, chapter, "http://127.0.0.1:9", print)
+    with dg.DagsterInstance.ephemeral() as instance:
+        site = Site(dg.Definitions(), instance, Settings(home=tmp_path))
+        with pytest.raises(RehearsalError, match=r"reach to 2138-.*ASSAY_GENERATOR_ROWS"):
+            happen(site, PRODUCT, chapter, "http://127.0.0.1:9", print)
     assert not was_dropped(site.settings.home_paths(), chapter)
