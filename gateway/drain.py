@@ -54,9 +54,14 @@ async def drain(server: uvicorn.Server) -> None:
     _LEAVING.set()
     for listening in server.servers:
         listening.close()
-    # one list for all connections: every answer that starts from now on has the header, and both
-    # of uvicorn's protocols close the connection after an answer that has it
-    server.server_state.default_headers.append(_CLOSE)
+    # every answer that starts from now on has the header, and both of uvicorn's protocols close the
+    # connection after it; uvicorn makes a new list each second, so a request that came before the
+    # last one has another
+    headers = server.server_state.default_headers
+    headers.append(_CLOSE)
+    for connection in server.server_state.connections:
+        if (answering := getattr(connection, "cycle", None)) is not None:
+            answering.default_headers = headers
     clock = asyncio.get_running_loop().time
     kept = min(server.config.timeout_keep_alive, LONGEST_SECONDS)
     end = clock() + kept + MARGIN_SECONDS
