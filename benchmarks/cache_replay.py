@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import shutil
 import subprocess
 import tempfile
@@ -70,7 +71,9 @@ class Round:
         return hits / max(1, hits + misses)
 
     def quantile_ms(self, state: str, percent: int) -> float:
-        """Of the answers with this state."""
+        """Of the answers with this state; NaN of fewer than two, as of misses of a warm cache."""
+        if len(self.seconds[state]) < 2:
+            return math.nan
         return 1000 * quantiles(self.seconds[state], n=100)[percent - 1]
 
     def figures(self) -> dict[str, Any]:
