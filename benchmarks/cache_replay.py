@@ -21,7 +21,6 @@ import math
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from benchmarks import load
 from benchmarks import serving_systems as systems
 from benchmarks.load import Answer
 from benchmarks.serving_systems import System
+from tests.unit.redis_server import wait
 
 EXPONENT, TEXTS, REQUESTS, AFTER_RESTART = 1.1, 20_000, 200_000, 2_000
 SHARE, HIT_MS, TIMES = 0.85, 10.0, 5.0
@@ -166,7 +166,7 @@ def redis_server() -> Iterator[str]:
             "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]  # fmt: skip
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
     try:
-        time.sleep(0.5)
+        wait(port, process)
         yield f"redis://127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import uvloop
 
 from benchmarks.rollout_clients import Clients, Seen
@@ -96,7 +97,7 @@ class Trial:
         """End every process of a service, as a machine that runs out of memory would."""
         for group in marked(self.site.home.root / "services" / slot).values():
             for process in group:
-                with suppress(Exception):
+                with suppress(psutil.NoSuchProcess):
                     process.kill()
 
 

@@ -26,13 +26,14 @@ def running(port: int) -> Iterator[subprocess.Popen]:
                "no", "--maxmemory", "32mb"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            _wait(port, server)
+            wait(port, server)
             yield server
         finally:
             server.kill()
 
 
-def _wait(port: int, server: subprocess.Popen) -> None:
+def wait(port: int, server: subprocess.Popen) -> None:
+    """Until it answers."""
     end = time.monotonic() + 20
     while time.monotonic() < end and server.poll() is None:
         try:
