@@ -35,6 +35,7 @@ from benchmarks import load
 from benchmarks import serving_systems as systems
 from benchmarks.load import Answer
 from benchmarks.serving_systems import System
+from benchmarks.stopping import leave_nothing_behind
 from tests.unit.redis_server import wait
 
 EXPONENT, TEXTS, REQUESTS, AFTER_RESTART = 1.1, 20_000, 200_000, 2_000
@@ -92,6 +93,7 @@ class Round:
 
 def main() -> None:
     """Read the arguments, replay, print."""
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -31,6 +31,7 @@ import psutil
 from benchmarks import hostile
 from benchmarks.deployments import ROUTER, VERSION, Running, deployments
 from benchmarks.load import requests, run
+from benchmarks.stopping import leave_nothing_behind
 from gateway.limits import Limits
 from stores.golden import replay
 from stores.home import Home
@@ -222,6 +223,7 @@ def attacks(report: Report, url: str, keys: Callable[..., str]) -> None:
 
 def main() -> None:
     """Start everything, attack, print."""
+    leave_nothing_behind()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         home = Home(Path(name) / "home")
         store = KeyStore(keys_path(home))

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.deployments import Running, deployments
+from benchmarks.stopping import leave_nothing_behind
 from tests.service.fuzzing import Found, fuzz
 from tests.service.site import TENANTS
 
@@ -42,6 +43,7 @@ def until(one: Running, cases: int, folder: Path) -> Found:
 
 def main() -> None:
     """Start everything, ask, print."""
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("services", nargs="*", help="only these; all if left out")
     parser.add_argument("--cases", type=int, default=2000, help="per service")

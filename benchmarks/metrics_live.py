@@ -32,6 +32,7 @@ import psutil
 
 from benchmarks.deployments import ROUTER, Running, deployments
 from benchmarks.planted import CHALLENGER, plant
+from benchmarks.stopping import leave_nothing_behind
 from benchmarks.watching import TOOLS, Watch, free_port, process, ready, until, watch
 from models.contracts.routing import Member, Placement, RoutingTable, Rule
 from models.contracts.watched import PANELS, RULES
@@ -231,6 +232,7 @@ def start(stack: ExitStack, home: Home) -> tuple[dict[str, Running], list[str], 
 
 def main() -> None:
     """Start everything, ask, look, plant, print."""
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="of load while all is well")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the pages")

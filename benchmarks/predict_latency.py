@@ -30,6 +30,7 @@ from pathlib import Path
 from statistics import median
 from urllib.request import urlopen
 
+from benchmarks.stopping import leave_nothing_behind
 from models.contracts.product import ModelProduct, Trial
 from models.registry import get
 from stores.gateway_store import acknowledged, read_table
@@ -165,6 +166,7 @@ def table(cases: Sequence[Case]) -> str:
 
 
 def main() -> None:
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--product", default="risk/sync_conflict")

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.predict_latency import ONE_ROUND, Case, empty_endpoint, measure, table
+from benchmarks.stopping import leave_nothing_behind
 from models.contracts.learner import Catalogue, Interactions, Query
 from models.core.ranking.ials import Ials, Weights
 from models.core.ranking.recommender import CatalogueRecommender
@@ -75,6 +76,7 @@ def body(count: int, **fields: Any) -> bytes:
 
 
 def main() -> None:
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--items", type=int, default=100_000)

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from benchmarks.stopping import leave_nothing_behind
 from models.registry import get
 from stores.gateway_store import acknowledged, read_table
 from stores.home import Home
@@ -213,6 +214,7 @@ def not_logged(site: Site, seen: Mapping[str, list[Seen]]) -> int:
 
 
 def main() -> None:
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=4, help="forward and back, at least")
     parser.add_argument("--clients", type=int, default=2, help="of each of the three kinds")

@@ -29,6 +29,7 @@ import uvloop
 
 from benchmarks.rollout_clients import Clients, Seen
 from benchmarks.rollout_models import KINDS, Installation, Model
+from benchmarks.stopping import leave_nothing_behind
 from models.contracts.rollout import RolloutPlan, RolloutStep
 from orchestration import operations, rollouts
 from stores.ledger import LedgerError
@@ -233,6 +234,7 @@ def controller(home: Path) -> Iterator[None]:
 
 def main() -> None:
     """Every phase, or those that are asked for."""
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(description="Rollouts under load.")
     parser.add_argument("--requests", type=int, default=10_000, help="of each phase, at least")
     parser.add_argument("--only", default=",".join(PHASES), help="phases, with commas")

@@ -31,6 +31,7 @@ from benchmarks import load
 from benchmarks import serving_systems as systems
 from benchmarks.baselines import prepared
 from benchmarks.serving_systems import Forms, Loop, System
+from benchmarks.stopping import leave_nothing_behind
 
 TEXTS, ROWS, CLIENTS, MANY_CLIENTS = 2000, 16, (1, 8, 64), 8
 PLAIN, EXPERTS, TORCH, OURS, LOOP = (
@@ -61,6 +62,7 @@ Results = dict[Case, Figures]
 
 def main() -> None:
     """Read the arguments, measure, print."""
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

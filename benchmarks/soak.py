@@ -40,6 +40,7 @@ from benchmarks import load
 from benchmarks.cache_replay import redis_server
 from benchmarks.deployments import ROUTER, Running, deployments
 from benchmarks.load import Answer
+from benchmarks.stopping import leave_nothing_behind
 from models import registry
 from stores.home import Home
 from stores.spool import acknowledge, ingest
@@ -86,6 +87,7 @@ class Seen:
 
 def main() -> None:
     """Read the arguments, ask, judge."""
+    leave_nothing_behind()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

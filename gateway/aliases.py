@@ -38,6 +38,7 @@ class Alias(NamedTuple):
         tell: From request, prediction and fallback to the answer.
         tenant: The body's field that names the tenant; None: it names none.
         known: Whether columns that were not sent are looked up.
+        place: From a column of the row to where the body says it; the tenant's apart.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Alias(NamedTuple):
     answer: type[BaseModel]
     tenant: str | None = None
     known: bool = False
+    place: Callable[[str], words.Place] = lambda column: (column,)
 
 
 ALIASES = (
@@ -56,7 +58,7 @@ ALIASES = (
         "/api/v2/predict/conflict/", "risk/sync_conflict",
         "Will this synchronisation conflict?", words.conflict_request,
         words.conflict_row, words.conflict_answer, words.ConflictAnswer,
-        tenant="domain", known=True,
+        tenant="domain", known=True, place=words.conflict_place,
     ),
     Alias(
         "/api/ml/classify-text", "moderation/text_toxicity", "Is this text harmful?",
@@ -67,6 +69,7 @@ ALIASES = (
         "/recommend", "recommendation/films", "What will this user like?",
         lambda _: words.RecommendRequest,
         words.recommend_row, words.recommend_answer, words.RecommendAnswer,
+        place=words.recommend_place,
     ),
 )  # fmt: skip
 
@@ -150,7 +153,7 @@ def body_of(row: Mapping[str, Any]) -> bytes:
 def answered(alias: Alias, request: Any, reply: Reply, found: Known) -> Reply:
     """The contract's answer in the words of the alias."""
     if reply.status == 400:
-        return reply._replace(status=422)
+        return reply._replace(status=422, body=_placed(alias, reply.body))
     if reply.status != 200:
         return reply
     told = json.loads(reply.body)
@@ -159,3 +162,15 @@ def answered(alias: Alias, request: Any, reply: Reply, found: Known) -> Reply:
     if found.told:
         rest.append((FEATURES_HEADER, found.told.encode()))
     return Reply(200, (*JSON, *rest), answer.model_dump_json().encode())
+
+
+def _placed(alias: Alias, body: bytes) -> bytes:
+    """A refusal of the row that names what is wrong as the request called it."""
+    told = json.loads(body)
+    for fault in told.get("detail", ()):
+        match fault.get("loc"):
+            case ["rows", 0, "tenant"]:
+                fault["loc"] = [alias.tenant or TENANT_HEADER.decode()]
+            case ["rows", 0, str(column), *rest]:
+                fault["loc"] = [*alias.place(column), *rest]
+    return json.dumps(told).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from bentos.engine import Engine, bad_request, lanes
@@ -12,6 +11,7 @@ from bentos.limits import cores
 from bentos.pool import Pool
 from bentos.runtime import Runtime, resources
 from bentos.text_labels import answers
+from bentos.text_labels.alone import Alone, ways
 from bentos.text_labels.answers import Said
 from bentos.text_labels.explaining import SAMPLES, Explainer
 from gateway.asked import Asked
@@ -30,7 +30,7 @@ class TextEngine(Engine):
     """Answers on lanes, one thread of the processor each.
 
     A network on two threads takes a fifth more of the processor than on one, so under load every
-    lane has one. A text that comes while nothing else is computed has all cores: see `alone`.
+    lane has one. A text that comes while nothing else is computed may have all cores: see `Alone`.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -38,7 +38,7 @@ class TextEngine(Engine):
         answers.check(runtime)
         most = runtime.product.serving.batch_rows
         count = 1 if resources(runtime.product.serving.gpu) else lanes()
-        self._alone = alone(runtime, min(count, cores()))
+        self._alone = Alone(*ways(runtime, min(count, cores())))
         self.pool: Pool[str, Said] = Pool(
             count,
             min([most, *batches(runtime.predictor)]),
@@ -76,8 +76,7 @@ class TextEngine(Engine):
         """Every width alone and the largest batches; then again, to see how long a text takes."""
         texts = [("good morning " * (length // 12 + 1))[:length] for length in _LENGTHS]
         for text in texts:
-            for alone in (False, True):
-                self._say([text], alone)
+            self._alone.warm_up(text)
             self.pool.submit([text, text]).result()
         for text in (texts[0], texts[-1]):
             self._say([text] * self.pool.batch_rows, False)
@@ -88,22 +87,9 @@ class TextEngine(Engine):
         self._explainer.close()
 
     def _say(self, texts: Sequence[str], alone: bool) -> list[Said]:
-        return answers.each(answers.say(self._alone if alone else self.runtime, texts))
-
-
-def alone(runtime: Runtime, threads: int) -> Runtime:
-    """The same model on several threads of the processor, for a text that has them to itself.
-
-    2.2 instead of 3.7 ms for MiniLM on two cores. Only of a single exported network: one of torch
-    has one number of threads for all lanes, and an ensemble would be in memory twice.
-    """
-    from models.core.text.onnx_form import OnnxNetwork
-
-    network = getattr(runtime.predictor, "network", None)
-    if threads < 2 or not isinstance(network, OnnxNetwork):
-        return runtime
-    faster = replace(network, threads=threads)
-    return replace(runtime, predictor=replace(runtime.predictor, network=faster))
+        if alone:
+            return [self._alone.say(*texts)]
+        return answers.each(answers.say(self.runtime, texts))
 
 
 def batches(predictor: Any) -> Iterator[int]:

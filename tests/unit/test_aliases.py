@@ -174,6 +174,27 @@ def test_what_the_release_refuses_is_422_here(world: Callable[..., World]):
     assert (got.status, got.json) == (422, {"error": "unknown tenant"})
 
 
+@pytest.mark.parametrize(
+    ("product", "path", "body", "column", "place"),
+    [
+        (RISK.key, CONFLICT, WHO | {"signals": {}}, "commits_ours", ["signals", "commits_ours"]),
+        (RISK.key, CONFLICT, WHO | {"signals": {}}, "tenant", ["domain"]),
+        (TEXTS.key, CLASSIFY, {"text": "x"}, "text", ["text"]),
+        (FILMS.key, RECOMMEND, {"user_id": 1}, "user", ["user_id"]),
+        (FILMS.key, RECOMMEND, {"user_id": 1}, "tenant", ["x-assay-tenant"]),
+    ],
+)
+def test_what_is_wrong_is_named_as_the_request_calls_it(
+    world: Callable[..., World], product: str, path: str, body: Any, column: str, place: list[str]
+):
+    def refuses(_: Call) -> Reply:
+        detail = [{"loc": ["rows", 0, column], "msg": "Field required"}]
+        return Reply(400, (JSON,), json.dumps({"error": "wrong", "detail": detail}).encode())
+
+    (got,) = world(product, refuses).asks(("POST", path, body, ACME))
+    assert (got.status, got.json["detail"][0]["loc"]) == (422, place)
+
+
 def test_whose_data_it_is_comes_from_the_key_or_a_header(
     world: Callable[..., World], tmp_path: Path
 ):

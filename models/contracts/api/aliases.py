@@ -22,6 +22,8 @@ _NAME = Annotated[str, Field(min_length=1, max_length=200)]
 #: An id that some clients keep as a number.
 _ID = _NAME | Annotated[int, Field(ge=0, le=2**63 - 1)]
 Row = dict[str, Any]
+#: Path of a field within a body.
+Place = tuple[str, ...]
 
 
 class _Answer(Frozen):
@@ -80,6 +82,11 @@ def conflict_sent(request: Any) -> Row:
 def conflict_row(request: Any, tenant: str, known: Mapping[str, Any]) -> Row:
     """A row to predict; what was sent counts more than what is known."""
     return {**known, **conflict_sent(request), TENANT: tenant}
+
+
+def conflict_place(column: str) -> Place:
+    """Where the request says what a row's column holds."""
+    return "signals", column
 
 
 def conflict_answer(_: Any, told: Mapping[str, Any], fallback: Rung | None) -> ConflictAnswer:
@@ -194,6 +201,11 @@ class RecommendAnswer(_Answer):
 def recommend_row(request: RecommendRequest, tenant: str, _: Mapping[str, Any]) -> Row:
     """A row to predict."""
     return {TENANT: tenant, USER: str(request.user_id), "k": request.top_k}
+
+
+def recommend_place(column: str) -> Place:
+    """Where the request says what a row's column holds."""
+    return ({USER: "user_id", "k": "top_k"}.get(column, column),)
 
 
 def recommend_answer(
