@@ -230,13 +230,18 @@ def start(stack: ExitStack, home: Home) -> tuple[dict[str, Running], list[str], 
     return running, where, [store, *admins]
 
 
-def main() -> None:
-    """Start everything, ask, look, plant, print."""
-    leave_nothing_behind()
+def options() -> argparse.Namespace:
+    """What is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="of load while all is well")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the pages")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Start everything, ask, look, plant, print."""
+    leave_nothing_behind()
+    given = options()
     if absent := [tool for tool in (*TOOLS, "redis-server") if shutil.which(tool) is None]:
         raise SystemExit(f"install {', '.join(absent)}")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

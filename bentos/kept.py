@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from bentos import kept_file
 from bentos.cache import Cache, tiers
 from bentos.lru import Memory
 from bentos.pool import Pool
 from bentos.runtime import Runtime
 from gateway.asked import Asked
 from gateway.redis_store import RedisStore
+
+#: Where answers are kept while no process of a service runs; without it they are not.
+FILE = "ASSAY_CACHE_FILE"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,3 +81,26 @@ def process_tiers() -> tuple[Memory, RedisStore | None]:
         StartError: See ``bentos.cache.tiers``.
     """
     return tiers()
+
+
+def take_over(worker: int = 0) -> None:
+    """Keep what the former process of this service kept, before anybody asks.
+
+    Args:
+        worker: Number of the worker, each of which has its own file.
+    """
+    if path := _file(worker):
+        kept_file.load(path, process_tiers()[0])
+
+
+def hand_on(worker: int = 0) -> None:
+    """Write down what is kept, for the next process of this service."""
+    if path := _file(worker):
+        kept_file.save(path, process_tiers()[0])
+
+
+def _file(worker: int) -> Path | None:
+    """None where nobody names one, nothing is kept, or Redis outlives the process anyway."""
+    memory, redis = process_tiers()
+    name = os.environ.get(FILE, "")
+    return Path(f"{name}.{worker}") if name and memory.most_bytes and redis is None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 #: What an entry takes beside its value: key, expiry, places in two tables (CPython 3.11, measured).
 ENTRY_BYTES = 330
@@ -38,6 +38,13 @@ class Memory:
             return None
         self._kept.move_to_end(key)
         return value
+
+    def items(self) -> Iterator[tuple[bytes, bytes, float]]:
+        """Key, value and seconds left of what did not end; the one unused for longest first."""
+        now = self._clock()
+        for key, (value, ends) in self._kept.items():
+            if ends > now:
+                yield key, value, ends - now
 
     def put(self, key: bytes, value: bytes, seconds: float) -> None:
         """Keep a value for a while; one that is larger than everything may be is not kept."""

@@ -149,6 +149,7 @@ class Serving:
         connections.install(client_limits())
         HOST.load(PRODUCT.key, ARGUMENTS.version)
         _load_spare()
+        kept.take_over(self._index)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
     def announce(self) -> None:
@@ -158,6 +159,7 @@ class Serving:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # see above
     def leave(self) -> None:
         """After the last answer: what was logged goes to the ingestion at once."""
+        kept.hand_on(self._index)
         HOST.end()
 
     @bentoml.api(  # type: ignore[untyped-decorator]  # see above

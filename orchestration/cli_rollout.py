@@ -168,7 +168,9 @@ def _told(product: ModelProduct, step: RolloutStep) -> None:
 
 
 def _show(data: RolloutData) -> None:
+    from models.core.rollouts.decide import lift
     from orchestration.rollout_report import REPORT
+    from stores.reports import words
     from stores.reports.rollout_page import evidence_table, share_table
     from stores.rollout_journal import folder
 
@@ -177,6 +179,8 @@ def _show(data: RolloutData) -> None:
     out.print(f"[bold]{head}[/bold]" + (escape(f": {step.reason}") if step.reason else ""))
     out.print(_table(share_table(data)))
     out.print(_table(evidence_table(data.plan, data.evidence)))
+    if (found := lift(data.evidence)) is not None:
+        _say(f"lift by outcomes: {words.points(found)} percentage points")
     place = folder(_settings().home_paths(), data.product, step.rollout_id)
     out.print(f"report: {place / REPORT}", soft_wrap=True)
 

@@ -162,6 +162,9 @@ def _sensor(products: Sequence[ModelProduct]) -> dg.SensorDefinition:
 
 
 def _materialization(product: ModelProduct, entry: Entry) -> dg.AssetMaterialization:
+    from models.core.rollouts.decide import lift
+    from stores.reports.words import points
+
     step = RolloutStep.model_validate(entry.body)
     page = f"http://127.0.0.1:{ADMIN_PORT}/rollouts/{product.slug}/{step.rollout_id}/report.html"
     metadata: dict[str, Any] = {
@@ -180,6 +183,9 @@ def _materialization(product: ModelProduct, entry: Entry) -> dg.AssetMaterializa
     for one in step.evidence:
         metadata[f"{one.rule}, worse by"] = one.mean
         metadata[f"{one.rule}, evidence of harm"] = math.exp(min(one.abort_e, 50.0))
+    if (found := lift(step.evidence)) is not None:
+        metadata["lift by outcomes"] = found.value
+        metadata["lift by outcomes, points"] = points(found)
     told = f"{step.kind} {step.rollout_id}: {step.phase} at {step.weight:.0%}"
     return dg.AssetMaterialization(
         stage_key(product, STAGE), description=told, metadata=metadata,

@@ -202,10 +202,9 @@ class Deployer:
             raise
 
     def _start(self, product: ModelProduct, tag: str, shared: socket.socket) -> ServiceRecord:
-        folder = (
-            self._slot(product).runs / f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
-        )
-        more = {"ASSAY_SPOOL": str(self._home.spool(product)), **self._door()}
+        slot, own = self._slot(product), f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:6]}"
+        folder, spool = slot.runs / own, self._home.spool(product)
+        more = {"ASSAY_SPOOL": str(spool), "ASSAY_CACHE_FILE": str(slot.kept), **self._door()}
         running = service_process.start(tag, folder, shared, self._environment | more)
         try:
             service_process.wait_ready(running)

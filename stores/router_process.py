@@ -148,6 +148,7 @@ class RouterProcess:
                 "BENTOML_HOME": str(single.bento_home),
                 "BENTOML_DO_NOT_TRACK": "True",
                 "ASSAY_PUBLIC_KEY": str(single.public_key),
+                "ASSAY_CACHE_FILE": str(self._runs.with_name("kept")),
             }
             running = service_process.start(single.tag, folder, listener, environment)
         try:

@@ -57,6 +57,7 @@ class Slot:
         stem = f"{product.slug}--{name}" if name else product.slug
         self.services, self.name = home.root / "services", name
         self.runs = self.services / stem
+        self.kept = self.services / f"{stem}.kept"
         self._pointer = self.services / f"{stem}.json"
         self._stopped = self.services / f"{stem}.stopped" if name else home.stopped_mark(product)
 

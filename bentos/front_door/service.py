@@ -55,11 +55,17 @@ class FrontDoor:
         tracing.become("assay-front-door")
         drain.install()
         connections.install(client_limits())
+        kept.take_over()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
     def announce(self) -> None:
         """Tell the deployer; requests are accepted from now on."""
         runtime.announce_ready()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # see above
+    def leave(self) -> None:
+        """After the last answer."""
+        kept.hand_on()
 
 
 def _front(app: App) -> App:

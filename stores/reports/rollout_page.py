@@ -117,6 +117,7 @@ def _headline(data: RolloutData) -> Iterator[tuple[str, str | int]]:
         yield "Weight", words.percent(step.weight)
         yield "Share served", words.percent(share(tally).value)
     yield "Units that show the challenger", tally.units
+    yield "Lift by outcomes, points", words.points(decide.lift(data.evidence))
     limit = tally.latency_limit_ms
     yield "Slow from", f"{limit:.1f} ms" if limit else words.MISSING
 

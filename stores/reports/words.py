@@ -107,6 +107,14 @@ def interval(estimate: Estimate | None, digits: int = 3) -> str:
     return f"{number(estimate.value, digits)} {bounds(estimate, digits)}"
 
 
+def points(difference: Estimate | None) -> str:
+    """A difference of shares in percentage points: ``+1.3 [-0.2, +2.8]``."""
+    if difference is None:
+        return MISSING
+    value, low, high = (100 * one for one in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
 def size(count: int) -> str:
     """Bytes as kB or MB (powers of 1000)."""
     return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.1f} kB"

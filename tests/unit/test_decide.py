@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from models.contracts.rollout import Limit, RolloutPlan, RuleName, Stage, Tally
-from models.core.rollouts.decide import Elapsed, decide, required
+from models.core.rollouts.decide import Elapsed, decide, evidence, lift, required
 from models.core.rollouts.enforce import Routes, Share, enforced, share, startable
+from stores.reports import words
 from tests.unit.rollout_sample import exposure, folded, step
 
 PLAN = RolloutPlan(weights=(0.05, 0.5), min_units=100, min_seconds=30)
@@ -185,3 +186,16 @@ def test_when_it_may_start() -> None:
     assert "400 are needed" in (startable(0.05, 399, Routes()) or "")
     assert "golden" in (startable(0.05, 999, Routes(golden="row 3 differs")) or "")
     assert "no live gateway" in (startable(0.05, 999, Routes(acknowledged=False)) or "")
+
+
+def test_the_lift_is_what_outcomes_say_the_other_way_around() -> None:
+    found = lift(evidence(PLAN, tally(realised={0: 900, -16: 80, 16: 20})))
+    assert found is not None
+    assert found.value == pytest.approx(0.06)  # 80 won, 20 lost, of 1,000
+    assert 0 < found.low < 0.06 < found.high < 0.12
+    assert words.points(found).startswith("+6.0 [+")
+
+
+def test_without_outcomes_there_is_no_lift() -> None:
+    assert lift(evidence(PLAN, tally(errors={0: 100}))) is None
+    assert words.points(None) == words.MISSING

@@ -11,8 +11,10 @@ one true null suffices to stop it (intersection-union, Berger 1982).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from models.contracts.results import Estimate
 from models.contracts.rollout import (
     Evidence,
     Limit,
@@ -104,6 +106,16 @@ def required(plan: RolloutPlan, tally: Tally) -> tuple[RuleName, ...]:
 def evidence(plan: RolloutPlan, tally: Tally) -> tuple[Evidence, ...]:
     """What is known of every rule, in the plan's order; intervals at level ``1 - alpha``."""
     return tuple(_evidence(limit, plan, tally) for limit in plan.limits)
+
+
+def lift(found: Sequence[Evidence]) -> Estimate | None:
+    """How much better the challenger is by what came of its answers; None without outcomes.
+
+    In shares of requests: decided right, or of a ranking that something of it was taken. The
+    interval holds at every look at once.
+    """
+    known = next((one for one in found if one.rule == "realised" and one.units), None)
+    return Estimate(value=-known.mean, low=-known.high, high=-known.low) if known else None
 
 
 def _evidence(limit: Limit, plan: RolloutPlan, tally: Tally) -> Evidence:
