@@ -90,7 +90,7 @@ def take_over(worker: int = 0) -> None:
         worker: Number of the worker, each of which has its own file.
     """
     if path := _file(worker):
-        kept_file.load(path, process_tiers()[0])
+        kept_file.take(path, process_tiers()[0])
 
 
 def hand_on(worker: int = 0) -> None:

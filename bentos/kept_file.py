@@ -41,18 +41,19 @@ def save(path: Path, memory: Memory) -> None:
         _LOG.warning("kept answers were not written to %s: %s", path, error.strerror)
 
 
-def load(path: Path, memory: Memory) -> int:
-    """Keep what the file has and still holds; how many answers."""
+def take(path: Path, memory: Memory) -> int:
+    """Keep what the file has and still holds, and remove it; how many answers."""
     try:
         content = path.read_bytes()
+        path.unlink()
     except FileNotFoundError:
         return 0
     except OSError as error:
-        _LOG.warning("kept answers were not read from %s: %s", path, error.strerror)
+        _LOG.warning("kept answers were not taken from %s: %s", path, error.strerror)
         return 0
     start = len(MAGIC) + _SUM_BYTES
     if content[:start] != MAGIC + _sum(content[start:]):
-        _LOG.warning("%s is damaged or of another version, and left aside", path)
+        _LOG.warning("%s was damaged or of another version: its answers are computed anew", path)
         return 0
     now, before = time.time(), len(memory)
     for key, value, ends in _entries(content, start):

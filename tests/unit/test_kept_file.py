@@ -32,8 +32,9 @@ def test_the_next_process_says_what_the_former_one_said(path: Path):
     assert path.stat().st_mode & 0o077 == 0
     assert [file.name for file in path.parent.iterdir()] == ["kept"]
     after = Memory(100_000)
-    assert kept_file.load(path, after) == 3
+    assert kept_file.take(path, after) == 3
     assert after.get(key("b")) == b"said of b"
+    assert not path.exists()  # whom it was said to is a hash, and yet nothing to leave about
 
 
 def test_what_was_used_last_stays_where_there_is_less_room(path: Path):
@@ -41,7 +42,7 @@ def test_what_was_used_last_stays_where_there_is_less_room(path: Path):
     before.get(key("a"))
     kept_file.save(path, before)
     after = Memory(2 * (ENTRY_BYTES + 10))
-    assert kept_file.load(path, after) == 2
+    assert kept_file.take(path, after) == 2
     assert [after.get(key(name)) is not None for name in "abc"] == [True, False, True]
 
 
@@ -53,7 +54,7 @@ def test_an_answer_holds_no_longer_than_it_would_have(path: Path, monkeypatch: p
     monkeypatch.setattr(kept_file.time, "time", lambda: now + 10.0)
     clock = [0.0]
     after = Memory(100_000, lambda: clock[0])
-    assert kept_file.load(path, after) == 1
+    assert kept_file.take(path, after) == 1
     clock[0] = 49.0
     assert after.get(key("long")) is not None
     clock[0] = 51.0
@@ -61,11 +62,11 @@ def test_an_answer_holds_no_longer_than_it_would_have(path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("cut", [0, 5, 40, 60, -1])
-def test_a_damaged_file_is_left_aside(path: Path, caplog: pytest.LogCaptureFixture, cut: int):
+def test_a_damaged_file_costs_misses_only(path: Path, caplog: pytest.LogCaptureFixture, cut: int):
     kept_file.save(path, filled("a", "b"))
     path.write_bytes(path.read_bytes()[:cut])
     with caplog.at_level(logging.WARNING):
-        assert kept_file.load(path, Memory(100_000)) == 0
+        assert kept_file.take(path, Memory(100_000)) == 0
     assert "damaged" in caplog.text
 
 
@@ -73,11 +74,11 @@ def test_an_altered_answer_is_not_said(path: Path):
     kept_file.save(path, filled("a"))
     path.write_bytes(path.read_bytes().replace(b"said of a", b"lied of a"))
     after = Memory(100_000)
-    assert (kept_file.load(path, after), after.get(key("a"))) == (0, None)
+    assert (kept_file.take(path, after), after.get(key("a"))) == (0, None)
 
 
 def test_no_file_and_no_folder_are_no_error(path: Path, caplog: pytest.LogCaptureFixture):
-    assert kept_file.load(path, Memory(100_000)) == 0
+    assert kept_file.take(path, Memory(100_000)) == 0
     assert not caplog.records
     kept_file.save(path / "missing" / "kept", filled("a"))
     assert "not written" in caplog.text
