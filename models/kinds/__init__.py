@@ -10,7 +10,7 @@ the bodies what is slow to import.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
@@ -191,8 +191,8 @@ class Kind(ABC):
         """Answers of one or two models on the same units, as the gate and the scorecard take it."""
 
     @abstractmethod
-    def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
-        """Answer one unit as one request would, for the latency. ``number`` is a row of units."""
+    def singles(self, model: Model, units: pd.DataFrame) -> list[Callable[[], object]]:
+        """One call per unit that answers it as a request of its own would, for the latency."""
 
     @abstractmethod
     def examine(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -192,13 +193,12 @@ class RankedItems(Kind):
 
         return ListScores(of(challenger[1]), of(champion[1]) if champion else None)
 
-    def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
+    def singles(self, model: Model, units: pd.DataFrame) -> list[Callable[[], object]]:
         """Rank for one user."""
         from models.core.ranking import questions
 
-        del product
-        (one,) = _questions(units.iloc[number : number + 1])
-        model.predictor.recommend([questions.query(one, 10)])
+        asked = [questions.query(question, 10) for question in _questions(units)]
+        return [partial(model.predictor.recommend, [query]) for query in asked]
 
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables

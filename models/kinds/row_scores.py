@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -113,11 +113,10 @@ class RowScores(Kind):
             (challenger[0].threshold, champion[0].threshold if champion else 0.5),
         )
 
-    def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
+    def singles(self, model: Model, units: pd.DataFrame) -> list[Callable[[], object]]:
         """Predict one row."""
-        del product
-        row = units.iloc[number : number + 1]
-        model.predictor.predict(frames.matrix(row, model.candidate.columns))
+        inputs = frames.matrix(units, model.candidate.columns)
+        return [partial(model.predictor.predict, row[None, :]) for row in inputs]
 
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -142,15 +143,16 @@ class TextLabels(Kind):
             names,
         )
 
-    def ask(self, product: ModelProduct, model: Model, units: pd.DataFrame, number: int) -> None:
+    def singles(self, model: Model, units: pd.DataFrame) -> list[Callable[[], object]]:
         """Describe and label one text."""
         from models.core.text import frames
         from models.core.text.describe import describe
 
-        del product
-        one = units.iloc[number : number + 1]
-        describe([str(one[TEXT].iloc[0])])
-        model.predictor.predict(frames.texts(one))
+        def answer(said: str, text: str) -> object:
+            return describe([said]), model.predictor.predict([text])
+
+        said = units[TEXT].astype(str)
+        return [partial(answer, *pair) for pair in zip(said, frames.texts(units), strict=True)]
 
     def examine(
         self, product: ModelProduct, model: Model, units: pd.DataFrame, tables: Tables

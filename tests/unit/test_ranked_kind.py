@@ -62,6 +62,15 @@ def test_a_model_answers_better_than_chance_and_never_what_was_known(tables: Tab
     assert set(first.items).isdisjoint(json.loads(units["history"][0]))
 
 
+def test_users_asked_one_by_one_for_the_latency_get_a_list_each(tables: Tables, model: Model):
+    units = KIND.units(PRODUCT, tables).iloc[:4]
+    lists = [call() for call in KIND.singles(model, units)]
+    assert [len(one) for one in lists] == [1] * 4
+    for (ranking,), history in zip(lists, units["history"], strict=True):
+        assert ranking.items
+        assert set(ranking.items).isdisjoint(json.loads(history))
+
+
 def test_validation_is_of_rows_the_fit_did_not_see(tables: Tables, model: Model):
     older, newer = frames.newest(tables.train, PRODUCT.data.folds.k)
     known = model.predictor.popularity.counts.sum()

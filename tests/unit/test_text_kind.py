@@ -215,6 +215,13 @@ def test_judged_texts_are_answered_per_label_and_paired(tables, model):
     assert both.value("roc_auc") > both.value("roc_auc", champion=True)
 
 
+def test_texts_asked_one_by_one_for_the_latency_are_answered_as_together(tables, model):
+    units = KIND.units(SMALL, tables)
+    together = KIND.answer(SMALL, model, units, tables)["toxicity"]
+    alone = [call()[1][0, 0] for call in KIND.singles(model, units.iloc[:5])]
+    assert alone == list(together[:5])
+
+
 def test_a_model_of_other_labels_is_refused(tables, model):
     units = KIND.units(SMALL, tables)
     other = SMALL.model_copy(update={"data": SMALL.data.model_copy(update={"labels": LABELS[:2]})})

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from models.core.ranking.scorers import Numbers, Scorer, Scores
-from models.core.ranking.screen import Screen
+from models.core.ranking.screen import Screen, products
 from models.core.ranking.top import top
 
 #: Numbers in a table from which on a first look pays: 16 MiB, as much as processors keep near.
@@ -64,18 +62,17 @@ class Factored(ABC):
         """What each place of a history adds to the factors, shape (len(history), f); their sum."""
 
     @cached_property
-    def _across(self) -> Scores:
-        """Factors by row: a single query reads memory in one direction, twice as fast."""
-        return np.ascontiguousarray(self.items.T)
-
-    @cached_property
     def screen(self) -> Screen:
         """For a first look, made at the first query."""
         return Screen(self.items)
 
     def score(self, _: Numbers, histories: Sequence[Numbers]) -> Scores:
-        """Product of users and items; see ``Scorer``."""
-        return self.users(histories) @ self._across
+        """Product of users and items; see ``Scorer``.
+
+        Each by itself: a product of matrices sums in an order of its own at every place and for
+        every number of users, so that items of the same words change places with who else asks.
+        """
+        return products(self.items, self.users(histories)[:, None])
 
 
 def scored(member: Scorer, users: Numbers, histories: Sequence[Numbers]) -> Scored:

@@ -100,9 +100,12 @@ class Screen:
         return Estimates(scores, queries, lengths, self)
 
 
-def products(items: Scores, query: Scores) -> Scores:
-    """Of items of shape (n, f) and a query; none depends on the other items, as in BLAS it does."""
-    found: Scores = np.vecdot(items, query)
+def products(items: Scores, queries: Scores) -> Scores:
+    """Of items of shape (n, f) and a query of shape (f,), or queries of shape (b, 1, f).
+
+    None depends on the other items and queries, as in BLAS it does.
+    """
+    found: Scores = np.vecdot(items, queries)
     return found
 
 
