@@ -23,8 +23,8 @@ HEAVY = (
 LOCATION = "from orchestration.definitions import defs; defs().get_repository_def()"
 #: Nothing makes them: the sensor `rollouts` tells Dagster of each step.
 TOLD = {dg.AssetKey([*product.key.split("/"), "rollout"]) for product in products()}
-#: Seconds of CPU on top of Dagster's own import (about 1 s): the UI and every run pay them.
-MAX_CPU_SECONDS = 1.0
+#: CPU on top of Dagster's own import, in times of that: the UI and every run pay it.
+MAX_TIMES = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,9 @@ def test_loading_the_code_location_costs_little():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    own = spent(LOCATION) - spent("import dagster")
-    assert own < MAX_CPU_SECONDS, f"{own:.2f} s: something heavy is done at definition time"
+    theirs, both = (min(spent(code) for _ in range(2)) for code in ("import dagster", LOCATION))
+    own = both / theirs - 1
+    assert own < MAX_TIMES, f"{own:.2f} x Dagster: something heavy is done at definition time"
 
 
 def test_loading_the_code_location_imports_nothing_heavy():

@@ -16,6 +16,7 @@ from models.core.text import backbone, dispatch, linear, onnx_export, onnx_fixed
 from models.core.text.network import Classifier, TorchNetwork
 from models.core.text.onnx_form import BATCH, FormError
 from models.core.text.predictor import NetworkText
+from tests.processor import overflows
 from tests.unit import tiny_checkpoint
 from tests.unit.sample_texts import LABELS, rows, texts
 
@@ -63,6 +64,17 @@ def test_fp32_answers_as_its_original_for_any_length_and_company(tmp_path, kind)
     assert np.nanstd(expected[:, 0]) > 0.01
     assert exported.notes["form"]["parity"] < 1e-5
     assert exported.notes["rows"] == 7
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8_fixed", "int8_static"])
+def test_no_processor_overflows_on_the_weights(model, precision):
+    """Two products are added in sixteen bits where there is no VNNI: the models answer alike."""
+    graph = onnx.load_from_string(form(model, precision=precision).network.graph)
+    kept = [onnx.numpy_helper.to_array(one) for one in graph.graph.initializer]
+    weights = [one for one in kept if one.dtype == np.int8 and one.ndim == 2]
+    largest = max(int(np.abs(one.astype(int)).max()) for one in weights)
+    assert 2 * 255 * largest < 2**15
+    assert not overflows(largest)
 
 
 def test_an_export_that_answers_otherwise_is_refused(model):

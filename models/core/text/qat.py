@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Steps of an unsigned byte; the largest signed one of a range that is symmetric.
-_STEPS, _LARGEST = 255.0, 127.0
+#: Steps of an unsigned byte; the largest signed one of a symmetric range of seven bits.
+_STEPS, _LARGEST = 255.0, 64.0
 
 
 def activations(x: Tensor) -> Tensor:

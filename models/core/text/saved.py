@@ -69,7 +69,8 @@ def check_probe(content: Mapping[str, Any], predictor: TextPredictor) -> None:
     if not worst <= (tolerance(predictor) or PROBE_TOLERANCE) or not np.isnan(off[~known]).all():
         raise ArtifactError(
             f"the model scores its probe texts {worst:.2g} off: a library or this code changed "
-            "since it was fitted; fit it again, or install what it was fitted with"
+            "since it was fitted, or it has INT8 weights of eight bits and this processor no VNNI; "
+            "fit it again, or install what it was fitted with"
         )
 
 
