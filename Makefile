@@ -24,7 +24,7 @@ demo: setup ## raw data to a served champion, then the loop: drift, one retraini
 up: setup ## Dagster UI and daemon, MLflow UI, the services; Ctrl-C stops all
 	$(BIN)/assay up
 
-test: setup ## every test (about 10 minutes on 2 cores)
+test: setup ## every test (10 to 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## ruff, mypy strict, import rules, documentation tests: what CI runs before the tests

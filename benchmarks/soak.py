@@ -5,8 +5,9 @@
 Router, a service per product, and Redis behind their caches. First what they can do is measured by
 a closed loop; then an open loop asks for a share of that, whether they keep up or not: all products
 in turn, every second text one that was asked before, 1 % of the requests wrong. Every five minutes
-what was logged is ingested. Every five seconds memory, descriptors and threads of each process tree
-are noted. The first quarter warms up and is not judged.
+what was logged is ingested, by a process of its own: in this one it would delay the clients. Every
+five seconds memory, descriptors and threads of each process tree are noted. The first quarter warms
+up and is not judged.
 
 The caches are so small that they are full by then: what grows later is no cache.
 
@@ -27,8 +28,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
@@ -153,13 +156,15 @@ def mixed(url: str, running: Sequence[Running], *, wrong: float) -> Iterator[byt
 
 def look_after(running: Sequence[Running], home: Home, seen: Seen, ended: threading.Event) -> None:
     """Note every process tree, and ingest what they logged, until the end."""
-    due = INGEST_SECONDS
-    while not ended.wait(EVERY):
-        at = time.monotonic() - seen.began
-        seen.samples += [sample(at, one) for one in running]
-        if at >= due:
-            due += INGEST_SECONDS
-            seen.ingested += ingested(home)
+    due, ingesting = INGEST_SECONDS, list[Future[int]]()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        while not ended.wait(EVERY):
+            at = time.monotonic() - seen.began
+            seen.samples += [sample(at, one) for one in running]
+            if at >= due:
+                due += INGEST_SECONDS
+                ingesting.append(apart.submit(ingested, home))
+    seen.ingested = sum(one.result() for one in ingesting)
 
 
 def ingested(home: Home) -> int:
@@ -185,7 +190,9 @@ def judged(seen: Seen, seconds: float) -> dict[str, bool]:
     for name, found in by_name(seen.samples).items():
         late = [one for one in found if one.at >= seconds / 4]
         slope, _, low, high = theilslopes([s.rss_mb for s in late], [s.at / 60 for s in late])
-        goals[f"{name}: {slope:+.2f} MB a minute ({low:+.2f} to {high:+.2f})"] = slope < SLOPE_MB
+        goals[f"{name}: {slope:+.2f} MB a minute ({low:+.2f} to {high:+.2f})"] = bool(
+            slope < SLOPE_MB
+        )
         for what in ("descriptors", "threads"):
             early, end = (median(getattr(s, what) for s in part) for part in halves(late))
             goals[f"{name}: {early:g} {what}, {end:g} at the end"] = end <= early + MORE_OPEN

@@ -117,6 +117,7 @@ def bound_threads() -> None:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # else all lanes wait for one thread of rayon
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else waiting threads take whole cores
     threadpool_limits(1)
 
