@@ -116,15 +116,19 @@ def sampled(pids: Iterable[int]) -> Iterator[Memory]:
 def every_route(
     url: str, document: Mapping[str, Any], key: str, tenant: str, left_out: str = "-"
 ) -> Counter[int]:
-    """Ask for every documented route but public ones, with a key, about a tenant."""
+    """Ask for every documented route but public ones, with a key, about a tenant.
+
+    Of several bodies the first that is none of a wrong form counts: an outcome names one id of two.
+    """
     maker, got = Maker(document, tenant, "flood"), Counter[int]()
     headers = {"authorization": f"Bearer {key}", TENANT_HEADER: tenant}
     with httpx.Client(base_url=url, timeout=30, headers=headers) as client:
         for one in operations(document, {"version": VERSION}):
             if one.path in PUBLIC or left_out in one.path:
                 continue
-            body = next(maker.bodies(one.schema)) if one.schema else None
-            got[client.request(one.method, one.path, json=body).status_code] += 1
+            bodies = maker.bodies(one.schema) if one.schema else [None]
+            told = (client.request(one.method, one.path, json=b).status_code for b in bodies)
+            got[next((status for status in told if status not in {400, 422}), 400)] += 1
     return got
 
 
