@@ -108,6 +108,11 @@ class EngineHost:
         for release in self._wanted & set(self._loaded):
             self._settle(release)
 
+    async def settled(self, seconds: float) -> None:
+        """Wait until what is loading now is loaded or has failed, and no longer than this."""
+        if self._loading:
+            await asyncio.wait(self._loading.values(), timeout=seconds)
+
     def request_type(self, product: str, version: str) -> type[BaseModel]:  # noqa: ARG002 - the protocol's
         """See ``Answers``; the same for all versions of one product in one process."""
         return request_type(product)

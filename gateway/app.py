@@ -173,9 +173,13 @@ class Gateway:
         return routes.rule if routes else None
 
     async def _live(self, scope: Message, receive: Receive, send: Send) -> None:
-        self._begin()
+        async def told(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":  # of the application behind
+                self._begin()
+            await send(message)
+
         try:
-            await (self._more or _wait)(scope, receive, send)
+            await (self._more or _wait)(scope, receive, told)
         finally:
             await self._end()
 

@@ -17,12 +17,14 @@ from bentos.lane_service import wrap
 from gateway import connections, door, drain, logs, shedding, table, tracing, traffic_log
 from gateway.app import ADMIN_URL, GatewaySettings, build
 from gateway.errors import StartError
-from gateway.guard import App
+from gateway.guard import App, Message, Receive, Send
 from gateway.limits import from_environment as client_limits
 from gateway.meters import METERS
 
 #: Of a product, its own `Serving.timeout_s` counts; this is only what BentoML stops at.
 _SECONDS = 120
+#: The start waits no longer for models, and whoever started it somewhat longer than this.
+_LOADING_SECONDS = 60.0
 
 
 @bentoml.service(name="front_door", workers=1, traffic={"timeout": _SECONDS}, tracing=quiet.TRACING)
@@ -57,11 +59,6 @@ class FrontDoor:
         connections.install(client_limits())
         kept.take_over()
 
-    @bentoml.on_startup  # type: ignore[untyped-decorator]  # see above
-    def announce(self) -> None:
-        """Tell the deployer; requests are accepted from now on."""
-        runtime.announce_ready()
-
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # see above
     def leave(self) -> None:
         """After the last answer."""
@@ -75,7 +72,24 @@ def _front(app: App) -> App:
         "single", f"http://{host}:{port}", table.places(), door.for_gateway(), client_limits(),
         os.environ.get("ASSAY_ADMIN_URL", ADMIN_URL),
     )  # fmt: skip
-    return build(settings, backend, app, backend.problems)
+
+    gateway = build(settings, backend, app, backend.problems)
+
+    async def front(scope: Message, receive: Receive, send: Send) -> None:
+        """Accepts requests, and lets its predecessor go, when the models of the table are here."""
+        if scope["type"] != "lifespan":
+            await gateway(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await backend.host.settled(_LOADING_SECONDS)
+                runtime.announce_ready()
+            await send(message)
+
+        await gateway(scope, receive, told)
+
+    return front
 
 
 SERVICE: Any = wrap(FrontDoor, _front)

@@ -108,6 +108,25 @@ async def version(host: EngineHost, wanted: str, key: str = RISK_KEY, request: A
     return (await host.answer(key, wanted, request, ASKED)).version
 
 
+def test_a_start_waits_for_what_loads_and_no_longer_than_it_may(find: Callable[[str, str], Found]):
+    async def work() -> None:
+        host = EngineHost(find)
+        await host.settled(0.0)  # nothing to wait for
+        StandIn.gate.clear()
+        for key in (RISK_KEY, FILMS_KEY):
+            host.follow(table("broken" if key == FILMS_KEY else "v1", key))
+        await host.settled(0.05)
+        assert not host.problems
+        StandIn.gate.set()
+        await host.settled(10)
+        assert [one.split(":")[0] for one in host.problems] == [f"{FILMS_KEY} broken"]
+        assert await version(host, "v1") == "v1"
+        assert len(StandIn.made) == 2, "loaded before it was asked for"
+        await host.close()
+
+    run(work())
+
+
 async def until(true: Callable[[], bool]) -> None:
     while not true():
         await asyncio.sleep(0.001)

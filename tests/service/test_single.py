@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -86,6 +87,7 @@ class Single:
             )  # fmt: skip
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         self.until(lambda: self.client.get("/readyz").status_code == 200)
+        self.first_figures = self.client.get("/metrics").text
 
     def until(self, true: Any) -> None:
         """Wait for something, and tell what the process said when it does not come."""
@@ -127,6 +129,11 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Single]:
 
 ROWS = [dict(row) for row in to_rows(RISK, draw(RISK, 2, 1), ["acme", "globex"])]
 TEXT = {"rows": [{"tenant": "acme", "text": "you stupid idiot"}]}
+
+
+def test_ready_is_said_when_the_models_of_the_table_are_loaded(single: Single):
+    (loaded,) = re.findall(r"^assay_engines_loaded(?:\{.*\})? (.+)$", single.first_figures, re.M)
+    assert float(loaded) == 2, "of three champions one is broken"
 
 
 def test_every_product_answers_at_its_route_and_its_alias(single: Single):
