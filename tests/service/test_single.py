@@ -120,8 +120,8 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Single]:
     broken = place(made.sites[TEXTS.key], FIRST, spare=True)
     Path(broken.artifact or "", "manifest.json").write_bytes(b"{}")
     made.serve(TEXTS, broken)
-    made.start()
     try:
+        made.start()
         yield made
     finally:
         made.end()
