@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -238,12 +238,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rollouts under load.")
     parser.add_argument("--requests", type=int, default=10_000, help="of each phase, at least")
     parser.add_argument("--only", default=",".join(PHASES), help="phases, with commas")
-    parser.add_argument("--folder", type=Path, help="for the home; a temporary one if unset")
+    parser.add_argument("--folder", type=Path, help="home, kept to look at; a temporary one if unset")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        os.environ["ASSAY_HOME"] = folder
+    with ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["ASSAY_HOME"] = str(folder)
         phases = given.only.split(",")
-        site = Installation(Path(folder), {"champion", "equal", *phases} & {*KINDS})
+        site = Installation(folder, {"champion", "equal", *phases} & {*KINDS})
         for made in site.models.values():
             print(made, flush=True)
         with site.running(), controller(site.home.root):
