@@ -238,10 +238,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rollouts under load.")
     parser.add_argument("--requests", type=int, default=10_000, help="of each phase, at least")
     parser.add_argument("--only", default=",".join(PHASES), help="phases, with commas")
-    parser.add_argument("--folder", type=Path, help="home, kept to look at; a temporary one if unset")
+    parser.add_argument("--folder", type=Path, help="home, kept; a temporary one if unset")
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["ASSAY_HOME"] = str(folder)
         phases = given.only.split(",")
