@@ -74,6 +74,7 @@ class Seen:
     cache: Counter[str] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
     ingested: int = 0
+    ingestions: list[float] = field(default_factory=list)
 
     def take(self, answer: Answer) -> None:
         """One answer."""
@@ -116,6 +117,7 @@ def main() -> None:
     print(table(seen))
     told = dict(sorted(seen.statuses.items()))
     print(f"\nstatuses {told}, cache {dict(seen.cache)}, {seen.ingested} lines ingested")
+    print(by_minute(seen, options.minutes))
     for goal, met in goals.items():
         print(f"{'met   ' if met else 'missed'}  {goal}")
     if options.json:
@@ -156,7 +158,7 @@ def mixed(url: str, running: Sequence[Running], *, wrong: float) -> Iterator[byt
 
 def look_after(running: Sequence[Running], home: Home, seen: Seen, ended: threading.Event) -> None:
     """Note every process tree, and ingest what they logged, until the end."""
-    due, ingesting = INGEST_SECONDS, list[Future[int]]()
+    due, ingesting = INGEST_SECONDS, list[Future[tuple[int, float]]]()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
         while not ended.wait(EVERY):
             at = time.monotonic() - seen.began
@@ -164,14 +166,17 @@ def look_after(running: Sequence[Running], home: Home, seen: Seen, ended: thread
             if at >= due:
                 due += INGEST_SECONDS
                 ingesting.append(apart.submit(ingested, home))
-    seen.ingested = sum(one.result() for one in ingesting)
+    found = [one.result() for one in ingesting]
+    seen.ingested = sum(lines for lines, _ in found)
+    seen.ingestions = [seconds for _, seconds in found]
 
 
-def ingested(home: Home) -> int:
-    """Land what the services logged; how many lines."""
+def ingested(home: Home) -> tuple[int, float]:
+    """Land what the services logged; how many lines, and how long it took in seconds."""
+    begun = time.monotonic()
     found = ingest(home, registry.products(), retention_days=30, say=lambda _: None)
     acknowledge(home, found)
-    return sum(one.landed for one in found.arrived.values())
+    return sum(one.landed for one in found.arrived.values()), time.monotonic() - begun
 
 
 def sample(at: float, one: Running) -> Sample:
@@ -214,6 +219,13 @@ def by_name(samples: Sequence[Sample]) -> Mapping[str, list[Sample]]:
 def halves(found: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """The earlier and the later ones."""
     return found[: len(found) // 2], found[len(found) // 2 :]
+
+
+def by_minute(seen: Seen, minutes: float) -> str:
+    """When it was slow, and how long what was ingested beside it took."""
+    found = " ".join(f"{seen.p99_ms(60 * m, 60 * (m + 1)):.0f}" for m in range(int(minutes)))
+    took = " ".join(f"{seconds:.0f}" for seconds in seen.ingestions)
+    return f"p99 by minute {found} ms; ingestions took {took} s\n"
 
 
 def table(seen: Seen) -> str:
