@@ -43,7 +43,7 @@ from stores.key_store import KeyStore, keys_path, service_token
 
 TEXTS, ROWS = "moderation/text_toxicity", "risk/sync_conflict"
 #: Small, so that it can be filled in seconds.
-SPOOL_MB = 2
+SPOOL_MB = 6
 #: Only where there are GPUs.
 ELSEWHERE = ("assay_gpu_utilisation", "assay_gpu_memory_bytes")
 #: What the planted records must set off, and nothing else may fire while all is well.
