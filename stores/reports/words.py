@@ -112,7 +112,7 @@ def points(difference: Estimate | None) -> str:
     if difference is None:
         return MISSING
     value, low, high = (100 * one for one in (difference.value, difference.low, difference.high))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{value:+z.1f} [{low:+z.1f}, {high:+z.1f}]"  # z: no "-0.0"
 
 
 def size(count: int) -> str:

@@ -194,6 +194,8 @@ def test_the_lift_is_what_outcomes_say_the_other_way_around() -> None:
     assert found.value == pytest.approx(0.06)  # 80 won, 20 lost, of 1,000
     assert 0 < found.low < 0.06 < found.high < 0.12
     assert words.points(found).startswith("+6.0 [+")
+    nothing = found.model_copy(update={"value": -0.0001})
+    assert words.points(nothing).startswith("+0.0 [")
 
 
 def test_without_outcomes_there_is_no_lift() -> None:
