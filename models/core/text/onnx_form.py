@@ -29,7 +29,7 @@ INPUTS, OUTPUT = ("ids", "mask"), "outputs"
 #: Texts asked at once where an answer cannot depend on the others of its batch.
 BATCH = 32
 #: What ONNX Runtime would do that makes a text dearer: a sum and its norm as one operator, which is
-#: not vectorised, takes seven times as long as the norm; a text of 20 tokens takes 6 % less without.
+#: not vectorised, takes seven times as long as the norm. Without, 20 tokens take 6 % less.
 _SLOWER = ("SkipLayerNormFusion",)
 #: Training texts on which a form is compared with its original.
 COMPARED = 64
